@@ -1,0 +1,88 @@
+"""Explore battles: python -m arena_data FILE [FILE ...] --report eda.html [--json]
+
+One page about verdicts, models, lengths, languages and what sways people, written whole or not at all. Standard output
+carries the figures as JSON where asked for; bars, summary and errors go to standard error. Exit status 2: bad input or
+an unwritable page, said in one line.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+
+from arena_data.errors import BattleError
+from arena_data.figures import percent
+from arena_data.loading import load_battles
+from arena_data.output import write_atomically
+from arena_data.report import render
+from arena_data.shares import Figures
+from arena_data.statistics import describe
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m arena_data", description="One page about a set of battles.")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="csv, parquet or jsonl files of battles, or a Hub dataset's id"
+    )
+    parser.add_argument("--report", type=Path, metavar="PAGE", help="where to write the page, such as eda.html")
+    parser.add_argument("--json", action="store_true", help="print the figures to standard output as JSON")
+    parser.add_argument("--num_proc", type=int, help="processes that read the texts; all cores if not given")
+    options = parser.parse_args(arguments)
+    if options.report is None and not options.json:
+        parser.error("nothing to do: give --report PAGE, --json or both")
+    if options.num_proc is not None and options.num_proc < 1:
+        parser.error("--num_proc must be at least 1")
+    return options
+
+
+def _check_page(page: Path, files: Sequence[str]) -> None:
+    """Fails before the work is done rather than after it. Raises: BattleError."""
+    if page.is_dir():
+        raise BattleError("the page cannot be written: this is a folder", file=page)
+    if not page.absolute().parent.is_dir():
+        raise BattleError("the page cannot be written: its folder does not exist", file=page)
+    if not os.access(page.absolute().parent, os.W_OK):
+        raise BattleError("the page cannot be written: its folder is read-only", file=page)
+    if page.exists() and any(Path(file).exists() and page.samefile(file) for file in files):
+        raise BattleError("the page would overwrite the battles it is about", file=page, fix="choose another --report")
+
+
+def _summary(figures: Figures, page: Path | None) -> str:
+    verdicts = figures["overview"]["verdicts"]
+    shares = ", ".join(f"{label} {percent(share['share'])}" for label, share in verdicts.items())
+    parts = [f"{figures['overview']['battles']:,} battles", shares if figures["overview"]["labelled"] else "no labels"]
+    parts.append(f"{figures['models']['models']:,} models")
+    return "; ".join(parts) + (f"; page: {page}" if page else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    options = _parse(arguments)
+    try:
+        if options.report is not None:
+            _check_page(options.report, options.files)
+        battles = load_battles(options.files, labels="optional")
+        assert isinstance(battles, datasets.Dataset)  # streaming was not asked for
+        figures = describe(battles, num_proc=options.num_proc)
+        if options.report is not None:
+            write_atomically(options.report, render(figures, options.files))
+        if options.json:
+            # ASCII escapes pass through any terminal's encoding.
+            print(json.dumps(figures, allow_nan=False, indent=1), flush=True)
+    except BrokenPipeError:
+        # The reader of standard output has gone; without this the interpreter complains again when it closes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BattleError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    else:
+        print(_summary(figures, options.report), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The one door to battles: files, globs and Hub ids in, a `datasets.Dataset` out, errors in one line."""
+
+import contextlib
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+import datasets
+import pyarrow as pa
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from arena_data.builder import ArenaBattles
+from arena_data.errors import BattleError
+from arena_data.files import COMPRESSIONS, CONTAINERS
+from arena_data.formats import Labels
+from arena_data.schema import FEATURES
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+ENDINGS = tuple(end + pressed for end in CONTAINERS for pressed in ("", *COMPRESSIONS))
+
+
+def load_battles(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    labels: Labels = "optional",
+    streaming: bool = False,
+    cache_dir: str | None = None,
+) -> datasets.Dataset | datasets.IterableDataset:
+    """Battles with the columns of `arena_data.schema.FEATURES`, in the order of the sources and their rows.
+
+    Args:
+        sources: one or several of: a file, a glob, an https:// or hf:// URL, a Hub dataset's `user/name`, also with
+            `@revision`.
+        labels: "required" for training, "optional" for prediction; see `arena_data.formats.BlockReader`.
+        streaming: read rows as they are asked for, with no cache written.
+        cache_dir: where the Arrow files go; the default of `datasets` if not given.
+
+    Raises: BattleError, one line, for anything that cannot be read.
+    """
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
+    files = [file for source in sources for file in expand(os.fspath(source), streaming)]
+    if not files:
+        raise BattleError("no source of battles given", expected="a file, a glob or a Hub id")
+    # A name may hold the characters of a pattern; `expand` has already resolved those that are patterns.
+    for file in files:
+        if "://" not in file and "::" in os.path.abspath(file):
+            raise BattleError(
+                "has '::' in its name, which `datasets` takes for a chain of URLs", file=file, fix="rename it"
+            )
+    patterns = [file if "://" in file else glob.escape(os.path.abspath(file)) for file in files]
+    try:
+        builder = ArenaBattles(data_files={"train": patterns}, cache_dir=cache_dir, labels=labels)
+        if streaming:
+            return builder.as_streaming_dataset(split="train")
+        with quiet_datasets(), _frugal():
+            builder.download_and_prepare()
+            if builder.info.splits["train"].num_examples == 0:  # `as_dataset` refuses a split of no rows.
+                return datasets.Dataset.from_dict({name: [] for name in FEATURES}, features=FEATURES)
+            return builder.as_dataset(split="train")
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, BattleError):
+            raise error.__cause__ from None
+        raise
+    except FileNotFoundError as error:
+        raise BattleError(f"cannot be opened ({error})", file=files[0]) from error
+
+
+@contextlib.contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Without the progress bars of `datasets`."""
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _frugal() -> Iterator[None]:
+    """With Arrow on the system's allocator: its own keeps what parsing freed, half a file's size by the end."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
+def expand(source: str, streaming: bool = False) -> list[str]:
+    """The files a source stands for: itself, what a glob matches (sorted), or the data files of a Hub dataset."""
+    if "://" in source:
+        return [source]
+    if os.path.isdir(source):
+        raise BattleError("is a directory", file=source, expected="a file", fix=f"name the files: '{source}/*.parquet'")
+    if os.path.exists(source):
+        if not os.access(source, os.R_OK):
+            raise BattleError("cannot be read (permission denied)", file=source)
+        return [source]
+    if glob.has_magic(source):
+        matches = sorted(file for file in glob.glob(source, recursive=True) if os.path.isfile(file))
+        if not matches:
+            raise BattleError("the pattern matches no file", file=source)
+        return matches
+    if HUB_ID.fullmatch(source) and not source.endswith(ENDINGS):
+        return hub_files(source, streaming)
+    raise BattleError("no such file", file=source, expected="a file, a glob or a Hub dataset's user/name")
+
+
+def hub_files(repo: str, streaming: bool = False) -> list[str]:
+    """The data files of a Hub dataset: downloaded once to the Hub's cache, or as hf:// URLs when streaming.
+
+    Without a network (HF_HUB_OFFLINE=1) an earlier download is used.
+    """
+    name, _, revision = repo.partition("@")
+    try:
+        if streaming:
+            commit = HfApi().dataset_info(name, revision=revision or None)
+            names = sorted(sibling.rfilename for sibling in commit.siblings or [])
+            files = [f"hf://datasets/{name}@{commit.sha}/{file}" for file in names if file.endswith(ENDINGS)]
+        else:
+            folder = snapshot_download(
+                name, repo_type="dataset", revision=revision or None, allow_patterns=[f"*{end}" for end in ENDINGS]
+            )
+            names = sorted(glob.glob(os.path.join(glob.escape(folder), "**", "*"), recursive=True))
+            files = [file for file in names if file.endswith(ENDINGS)]
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
+        raise BattleError(
+            "not on disk, and the Hub cannot be reached", file=repo, fix="download it while online"
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BattleError(f"neither a file nor a Hub dataset that can be read ({reason})", file=repo) from error
+    # dataset_infos.json and the like describe the data; they are not battles.
+    files = [file for file in files if not os.path.basename(file).startswith(("dataset_info", "."))]
+    if not files:
+        raise BattleError("the Hub dataset holds no data files", file=repo, expected=" ".join(CONTAINERS))
+    return files

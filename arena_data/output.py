@@ -1,0 +1,60 @@
+"""Writes an output file whole or not at all, so that nobody ever reads half a submission, report or configuration.
+
+The content goes to a hidden file in the same folder, down to the disk, and is then moved into place in one step.
+Whatever goes wrong before that step leaves the file that was there as it was.
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from arena_data.errors import BattleError
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text as UTF-8, its line ends as they are; what UTF-8 cannot hold (a lone surrogate) becomes "?".
+
+    Otherwise as `write_bytes_atomically`.
+
+    Raises: BattleError if the path cannot be written; nothing is left behind.
+    """
+    write_bytes_atomically(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes bytes as they are.
+
+    A file that is there is replaced and its permissions are kept; a new one gets those of any new file. A symbolic
+    link stays, and what it points to is replaced.
+
+    Raises: BattleError if the path cannot be written; nothing is left behind.
+    """
+    try:
+        _replace(Path(path).resolve(), content)
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+
+
+def _replace(target: Path, content: bytes) -> None:
+    permissions = None
+    if target.exists():
+        mode = target.stat().st_mode
+        # Moving a file onto a device or a pipe would put an end to it: /dev/null would become a plain file.
+        if not stat.S_ISREG(mode):
+            raise OSError("not a regular file")
+        permissions = stat.S_IMODE(mode)
+    # The target's name is no part of this one: it may be as long as a name can be.
+    partial = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(partial, "xb") as stream:
+            if permissions is not None:
+                os.chmod(partial, permissions)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

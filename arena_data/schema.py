@@ -1,0 +1,32 @@
+"""What a battle is: the columns every release is turned into, and the order of the three verdicts.
+
+A conversation is a list of user turns (`prompt`) with one list of answers per side (`response_a`, `response_b`).
+Most battles have one turn; some have 36. A verdict is a distribution over `LABELS`, always in this order.
+"""
+
+import datasets
+
+LABELS = ("A", "B", "tie")
+
+FEATURES = datasets.Features(
+    {
+        # As the file gives it (an integer beyond 32 bits stays exact); made from file and row where the file has none.
+        "id": datasets.Value("string"),
+        "prompt": datasets.List(datasets.Value("string")),
+        "response_a": datasets.List(datasets.Value("string")),
+        "response_b": datasets.List(datasets.Value("string")),
+        "model_a": datasets.Value("string"),
+        "model_b": datasets.Value("string"),
+        "language": datasets.Value("string"),
+        # P(A), P(B), P(tie) as voted; null where the row is not labelled.
+        "verdict": datasets.List(datasets.Value("float32"), length=3),
+        # A teacher's P(A), P(B), P(tie); null where there is none.
+        "teacher": datasets.List(datasets.Value("float32"), length=3),
+        # Equal for equal prompts, whatever file they come from: folds are grouped by it.
+        "group": datasets.Value("string"),
+        # The release or study the row names as its source; the file's stem where it names none.
+        "source": datasets.Value("string"),
+        # What was odd about the row and how it was handled, see `arena_data.cleaning.ODDITIES`.
+        "oddities": datasets.List(datasets.Value("string")),
+    }
+)

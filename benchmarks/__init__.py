@@ -1,0 +1,1 @@
+"""Measurements against peers, each one command; figures and commands go to docs/LOG.md."""
