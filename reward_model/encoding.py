@@ -1,0 +1,157 @@
+"""Battles in, token ids out: rendered, tokenised in batches, and cut to the budget where they are over it; no row dropped.
+
+| encoding | rows of token ids a battle | read as |
+| --- | --- | --- |
+| `separate` | two: `input_ids_a`, `input_ids_b` | [prompt, A] and [prompt, B] |
+| `joint` | two: `input_ids_a` (A first) and `input_ids_b` (B first) | [prompt, A, B] and, swapped, [prompt, B, A] |
+
+Nearly all rows fit, so everything is tokenised in one pass; only those over the budget take the slow road through
+`arena_data.truncation`. With a joint encoding the second row is the swap, for augmentation and for averaging.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import datasets
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from arena_data.loading import quiet_datasets
+from arena_data.transcripts import adds_special_tokens, render, render_joint
+from arena_data.truncation import (
+    JointTruncation,
+    SeparateTruncation,
+    TruncationReport,
+    for_tokenizer,
+    truncation_report,
+)
+
+Encoding = Literal["separate", "joint"]
+SIDES = ("a", "b")
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer with a pad token and padding on the right, as batches are made here.
+
+    Raises: ValueError for a tokenizer with neither a pad token nor one that can serve as it.
+    """
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ValueError(
+                "the tokenizer has neither a pad token nor an EOS token; set one in its tokenizer_config.json"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class BattleEncoder:
+    """Encodes battles with one tokenizer and one budget.
+
+    Args:
+        tokenizer: a fast tokenizer, prepared by `prepare_tokenizer`.
+        max_length: the budget of one row, tokens, special tokens included.
+        encoding: `separate` or `joint`.
+
+    Raises: ValueError for an unknown encoding, or a budget too small for the template.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    encoding: Encoding = "separate"
+
+    def __post_init__(self) -> None:
+        if self.encoding not in get_args(Encoding):
+            raise ValueError(f"encoding is {self.encoding!r}; expected one of {', '.join(get_args(Encoding))}")
+        self._truncation()  # Refuses a budget too small before any battle is read.
+
+    def _truncation(self) -> SeparateTruncation | JointTruncation:
+        count, joint_count, offsets = for_tokenizer(self.tokenizer)
+        room = self.max_length - len(self._closing())
+        if self.encoding == "joint":
+            return JointTruncation(room, joint_count, offsets)
+        return SeparateTruncation(room, count, offsets)
+
+    def _closing(self) -> list[int]:
+        """EOS, where neither a template nor the tokenizer ends a text and where it is not the pad token.
+
+        Stock pooling takes the last token that is not padding: an EOS that is the pad token would be passed over there.
+        """
+        tokenizer = self.tokenizer
+        eos = tokenizer.eos_token_id
+        if not adds_special_tokens(tokenizer) or eos is None or eos == tokenizer.pad_token_id:
+            return []
+        ends = tokenizer("a")["input_ids"][-1:]
+        special = {eos, tokenizer.sep_token_id}
+        return [] if ends and ends[0] in special else [eos]
+
+    def __call__(self, battles: datasets.Dataset, *, progress: bool = False) -> datasets.Dataset:
+        """Columns `input_ids_a`, `input_ids_b`, `tokens_cut` (of the longer loss of the two rows), in the same order."""
+        truncation, closing = self._truncation(), self._closing()
+
+        def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            rows = list(zip(batch["prompt"], batch["response_a"], batch["response_b"], strict=True))
+            columns: dict[str, list[Any]] = {}
+            cut = np.zeros(len(rows), dtype=np.int64)
+            for side in SIDES:
+                ids, cut_here = self._encode_side(rows, side, truncation)
+                columns[f"input_ids_{side}"] = [row + closing for row in ids]
+                cut = np.maximum(cut, cut_here)
+            return columns | {"tokens_cut": cut.tolist()}
+
+        return _mapped(battles, encode, progress)
+
+    def _encode_side(
+        self, rows: Sequence[tuple[Any, Any, Any]], side: str, truncation: SeparateTruncation | JointTruncation
+    ) -> tuple[list[list[int]], list[int]]:
+        ordered = rows if side == "a" else [(prompt, b, a) for prompt, a, b in rows]
+        ids = self._tokenize([self._render(*row) for row in ordered])
+        cut = [0] * len(rows)
+        for index, row in enumerate(ordered):
+            if len(ids[index]) <= truncation.max_length:
+                continue
+            if isinstance(truncation, JointTruncation):
+                joint = truncation.fit(*row)
+                fitted, cut[index] = (joint.prompt, joint.response_a, joint.response_b), sum(joint.tokens_cut)
+            else:
+                single = truncation.fit(row[0], row[1])
+                fitted, cut[index] = (single.prompt, single.response, single.response), single.tokens_cut
+            ids[index] = self._tokenize([self._render(*fitted)])[0]
+        return ids, cut
+
+    def _render(self, prompt: Any, first: Any, second: Any) -> str:
+        if self.encoding == "joint":
+            return render_joint(self.tokenizer, prompt, first, second)
+        return render(self.tokenizer, prompt, first)
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        encoded = self.tokenizer(
+            texts,
+            add_special_tokens=adds_special_tokens(self.tokenizer),
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        return [list(row) for row in encoded["input_ids"]]
+
+
+def _mapped(battles: datasets.Dataset, encode: Any, progress: bool) -> datasets.Dataset:
+    """`Dataset.map` without its cache: the fingerprint of a tokenizer changes with its state, so it would rarely hit."""
+    with contextlib.nullcontext() if progress else quiet_datasets():
+        return battles.map(
+            encode,
+            batched=True,
+            batch_size=256,
+            remove_columns=battles.column_names,
+            desc="Tokenizing",
+            load_from_cache_file=False,
+            keep_in_memory=True,
+        )
+
+
+def report(encoded: datasets.Dataset, max_length: int) -> TruncationReport:
+    """How many battles were cut, and by how much."""
+    return truncation_report(list(encoded["tokens_cut"]), max_length)

@@ -1,0 +1,96 @@
+"""The end of a run: held-out figures, calibration on battles training has not seen, and a run directory that is whole."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+from trl import ModelConfig
+
+from arena_data.style import RESPONSE_FEATURES
+from reward_model import calibration
+from reward_model.data import StyleScale
+from reward_model.run_directory import RewardModelConfig, StyleHead, write_run
+from reward_model.score import TieAwareScore, find, score_module_name
+from reward_model.trainer import TieRewardTrainer
+
+
+def finish_run(
+    trainer: TieRewardTrainer,
+    rows: Mapping[str, datasets.Dataset],
+    battles: Mapping[str, datasets.Dataset],
+    prior: np.ndarray,
+    scale: StyleScale | None,
+    arguments: ModelConfig,
+) -> dict[str, float]:
+    """Saves the model, fits calibration on the calibration split and writes the artefact; returns the figures.
+
+    Args:
+        trainer: after training.
+        rows, battles: the three splits by name, encoded and as they were.
+        prior: float [3], shares of A, B, tie in the training split.
+    """
+    log_probs = {name: trainer.predict(rows[name]).predictions for name in ("validation", "calibration")}
+    verdicts = {name: np.asarray(list(battles[name]["verdict"]), dtype=np.float64) for name in log_probs}
+    groups = list(battles["calibration"]["group"])
+    fitted = calibration.fit(log_probs["calibration"], verdicts["calibration"], groups)
+    metrics = held_out_metrics(fitted.apply(log_probs["validation"]), verdicts["validation"], prior)
+    # What the validation split says of the map; it picked the checkpoint, but calibration has not seen it.
+    metrics["log_loss_uncalibrated"] = calibration.log_loss(log_probs["validation"], verdicts["validation"])
+    metrics["train_battles"] = len(rows["train"])
+
+    trainer.save_model()
+    if trainer.is_world_process_zero():
+        score = find(trainer.accelerator.unwrap_model(trainer.model))
+        output = str(trainer.args.output_dir)
+        # The Trainer pickles its arguments; a run directory holds no pickle, and no path of the machine it was made on.
+        Path(output, "training_args.bin").unlink(missing_ok=True)
+        config = RewardModelConfig(
+            encoding=trainer.args.encoding,
+            tie_link=trainer.args.tie_link,
+            max_length=int(trainer.args.max_length or 0),
+            base_model=str(arguments.model_name_or_path),
+            base_model_revision=arguments.model_revision if arguments.model_revision != "main" else None,
+            model_type="adapter" if arguments.use_peft else "full",
+            score_module=score_module_name(trainer.accelerator.unwrap_model(trainer.model)),
+            style=scale is not None,
+        )
+        history = trainer.state.log_history
+        write_run(output, config, _style_head(score, scale), fitted, metrics, history)
+    trainer.accelerator.wait_for_everyone()
+    return metrics
+
+
+def held_out_metrics(log_probs: np.ndarray, verdicts: np.ndarray, prior: np.ndarray) -> dict[str, float]:
+    """Log loss, accuracy and Brier score, beside the log loss of always saying the training split's shares."""
+    probabilities = np.exp(log_probs)
+    return {
+        "log_loss": calibration.log_loss(log_probs, verdicts),
+        "class_prior_log_loss": float(-(verdicts @ np.log(np.clip(prior, 1e-6, 1))).mean()),
+        "accuracy": float((log_probs.argmax(1) == verdicts.argmax(1)).mean()),
+        "brier_score": float(((probabilities - verdicts) ** 2).sum(axis=1).mean()),
+        "tie_rate_predicted": float(probabilities[:, 2].mean()),
+        "tie_rate_seen": float(verdicts[:, 2].mean()),
+        "battles": len(verdicts),
+    }
+
+
+def _style_head(score: TieAwareScore, scale: StyleScale | None) -> StyleHead | None:
+    if scale is None:
+        return None
+
+    def array(parameter: torch.Tensor | None) -> np.ndarray:
+        assert parameter is not None
+        return parameter.detach().float().cpu().numpy()
+
+    return StyleHead(
+        features=RESPONSE_FEATURES,
+        style_reward=array(score.style_reward),
+        style_tie=array(score.style_tie),
+        style_similarity=array(score.style_similarity),
+        side_mean=scale.side_mean,
+        side_scale=scale.side_scale,
+        pair_mean=scale.pair_mean,
+        pair_scale=scale.pair_scale,
+    )

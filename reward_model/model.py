@@ -1,0 +1,115 @@
+"""From flags to a model: a stock sequence classifier with a TieAwareScore as its last layer, LoRA around it if asked for.
+
+Everything that can be refused is refused here, in one line, before a battle is tokenised.
+"""
+
+import os
+import re
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
+from trl import ModelConfig, get_peft_config, get_quantization_config
+
+from reward_model.encoding import prepare_tokenizer
+from reward_model.score import head_module_names, install
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded or trained as asked; the message is one line and says what to do."""
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Raises: ModelError where there is none, it is not a fast one, or it can have no pad token."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        if not tokenizer.is_fast:
+            raise ModelError(f"{name}: the tokenizer has no fast version, which truncation needs; choose another model")
+        return prepare_tokenizer(tokenizer)
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{name}: no tokenizer ({_one_line(error)})") from error
+
+
+def load_model(
+    arguments: ModelConfig, tokenizer: PreTrainedTokenizerBase, *, style_features: int, tie_bias: float
+) -> Any:
+    """A sequence classifier with one label and a TieAwareScore in place of its last linear layer.
+
+    Raises: ModelError for a model that is not there, or whose head does not fit.
+    """
+    name = arguments.model_name_or_path
+    if not name:
+        raise ModelError("model_name_or_path is not given; name a model directory or a Hub id")
+    options: dict[str, Any] = {"revision": arguments.model_revision, "num_labels": 1, "dtype": _dtype(arguments)}
+    if arguments.attn_implementation:
+        options["attn_implementation"] = arguments.attn_implementation
+    quantization = get_quantization_config(arguments)
+    if quantization is not None:
+        # The score layer is never quantised, in 4 bits as in 8 (both read this list).
+        with torch.device("meta"):
+            bare = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(name, num_labels=1))
+        quantization.llm_int8_skip_modules = head_module_names(bare)
+        options["quantization_config"] = quantization
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # "Some weights were newly initialized": the score layer, as meant.
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(name, **options)
+        install(model, style_features=style_features, tie_bias=tie_bias)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        where = "is not a directory and cannot be fetched" if not os.path.isdir(name) else "cannot be loaded"
+        raise ModelError(f"{name}: {where} ({_one_line(error)})") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _dtype(arguments: ModelConfig) -> torch.dtype | str:
+    if arguments.dtype in (None, "auto"):
+        return torch.float32 if not arguments.load_in_4bit else torch.bfloat16
+    found = getattr(torch, str(arguments.dtype), None)
+    if not isinstance(found, torch.dtype):
+        raise ModelError(f"dtype is {arguments.dtype!r}; expected float32, bfloat16 or float16")
+    return found
+
+
+def lora_config(arguments: ModelConfig, model: Any) -> LoraConfig | None:
+    """The LoRA configuration that TRL's flags ask for, with the score layer among what is saved whole.
+
+    Raises: ModelError where lora_target_modules match nothing in the model.
+    """
+    config = get_peft_config(arguments)
+    if not isinstance(config, LoraConfig):
+        return None
+    config.task_type = "SEQ_CLS"
+    config.target_modules = config.target_modules or "all-linear"
+    head = head_module_names(model)
+    config.modules_to_save = sorted({*(config.modules_to_save or []), *head})
+    if config.target_modules != "all-linear":
+        wanted = config.target_modules
+        names = [name for name, _ in model.named_modules()]
+        if isinstance(wanted, str):
+            hits = [name for name in names if re.fullmatch(wanted, name)]
+        else:
+            hits = [name for name in names if any(name == end or name.endswith(f".{end}") for end in wanted)]
+        if not hits:
+            known = sorted(
+                {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+            )
+            raise ModelError(f"lora_target_modules {wanted} match nothing; linear layers here: {', '.join(known)}")
+    return config
+
+
+def check_device(bf16: bool) -> None:
+    """Raises: ModelError for bf16 on a GPU that computes it in software only."""
+    if bf16 and torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
+        raise ModelError(f"{torch.cuda.get_device_name()} has no bf16; use --fp16 true --bf16 false")

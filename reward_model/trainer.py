@@ -1,0 +1,318 @@
+"""TRL's RewardTrainer with ties: battles by token budget, a three-way likelihood, and `eval_log_loss` in every evaluation.
+
+What is taken over from TRL 1.16 and Transformers 5.23 is the loop itself: devices, engines, optimizer, checkpoints,
+trackers. What is put in its place, with the reason:
+
+- the data loaders: batches of about equal tokens, dealt to the ranks here, because Accelerate's would deal fixed sizes;
+- `num_items_in_batch`: the number of battles in an optimizer step on all ranks, so that the loss is the plain mean over
+  battles however they are batched;
+- evaluation: log-probabilities in the order of the dataset, gathered whole, so that metrics are the same on any number of
+  processes.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch.utils.data import DataLoader
+from transformers.trainer_utils import EvalLoopOutput
+from trl import RewardTrainer
+
+from reward_model.adversarial import perturbed
+from reward_model.batch import BattleCollator, token_counts
+from reward_model.batching import TokenBudgetSampler
+from reward_model.config import TieRewardConfig
+from reward_model.links import log_probabilities
+from reward_model.losses import cross_entropy, training_loss
+from reward_model.score import TieAwareScore, find, last_positions, score_inputs
+
+
+class NotFiniteError(RuntimeError):
+    """The loss is NaN or infinite; says at which step and on which battles."""
+
+
+class BattleLoader(DataLoader):
+    """A DataLoader whose epoch the Trainer can set; its batch sampler has already dealt the ranks their share."""
+
+    def set_epoch(self, epoch: int) -> None:
+        sampler = self.batch_sampler
+        assert isinstance(sampler, TokenBudgetSampler)
+        sampler.set_epoch(epoch)
+
+
+class TieRewardTrainer(RewardTrainer):
+    """Trains a model whose last layer is a TieAwareScore.
+
+    Args:
+        model: an AutoModelForSequenceClassification with one label and a TieAwareScore (`reward_model.score.install`),
+            with or without LoRA.
+        args: TieRewardConfig.
+        train_dataset, eval_dataset: rows as `reward_model.batch.BattleCollator` wants them.
+        processing_class: the tokenizer the rows were made with.
+    """
+
+    args: TieRewardConfig
+    model: Any
+    _signature_columns: Any
+    # The loss below is already a share of the mean over the whole optimizer step.
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *, model: Any, args: TieRewardConfig, processing_class: Any, **kwargs: Any):
+        collator = BattleCollator(processing_class.pad_token_id, joint=args.encoding == "joint")
+        super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)
+        # TRL 1.16 casts all that is trained on a quantised model to bf16; the score layer stays float32.
+        for module in self.model.modules():
+            if isinstance(module, TieAwareScore):
+                for parameter in module.parameters():
+                    parameter.data = parameter.data.float()
+        self.label_names = ["labels"]
+        self._clock: tuple[float, int, int] | None = None
+        self._searching = False  # for the direction of an adversarial perturbation: not a step to take note of
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        return dataset  # Tokenised and cut by BattleEncoder; TRL would filter long rows out.
+
+    def _set_signature_columns_if_needed(self) -> None:
+        names = ["input_ids_a", "input_ids_b", "index", "labels", "teacher", "style_a", "style_b", "pair"]
+        self._signature_columns = names
+
+    def _loader(self, dataset: Any, batch_tokens: int, shuffle: bool) -> BattleLoader:
+        lengths = np.stack([np.asarray(dataset["length_a"]), np.asarray(dataset["length_b"])], axis=1)
+        sampler = TokenBudgetSampler(
+            lengths,
+            batch_tokens,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            rank=self.args.process_index,
+            world_size=self.args.world_size,
+            shuffle=shuffle,
+        )
+        return BattleLoader(
+            self._remove_unused_columns(dataset),
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+        )
+
+    def get_train_dataloader(self) -> DataLoader:
+        return self._loader(self.train_dataset, self.args.batch_tokens, shuffle=True)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        return self._loader(dataset, self.args.eval_batch_tokens or 2 * self.args.batch_tokens, shuffle=False)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        return self.get_eval_dataloader(test_dataset)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The Trainer's optimizer, with the score layer, which starts from nothing, at a learning rate of its own."""
+        optimizer = super().create_optimizer(model)
+        rate = self.args.score_learning_rate or 10 * self.args.learning_rate
+        module = find(self.accelerator.unwrap_model(self.model))
+        new = {id(parameter) for parameter in module.parameters()}
+        for group in list(optimizer.param_groups):
+            score = [parameter for parameter in group["params"] if id(parameter) in new]
+            if score and "initial_lr" not in group:
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in new]
+                options = {name: value for name, value in group.items() if name not in ("params", "lr")}
+                optimizer.add_param_group({**options, "params": score, "lr": rate})
+        return optimizer
+
+    # -- the loss -----------------------------------------------------------------------------------------------
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
+        """Battles in this optimizer step, on all ranks."""
+        battles = torch.tensor(sum(len(batch["index"]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(battles).sum() if self.args.world_size > 1 else battles
+
+    def rewards(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        """float32 [2, battles, 2]: (value, tie) of the first and second row of each battle."""
+        battles = len(batch["index"])
+        rows: list[torch.Tensor] = []
+        scores: list[torch.Tensor] = []
+        for group in batch["groups"]:
+            inputs = {name: group[name] for name in ("input_ids", "attention_mask")}
+            row = group["row"].clamp_min(0)
+            style = batch["style"][row] if "style" in batch else None
+            pair = batch["pair"][row] if "pair" in batch else None
+            with score_inputs(model, positions=last_positions(inputs["attention_mask"]), style=style, pair=pair):
+                scores.append(model(**inputs, use_cache=False).logits if self._caches else model(**inputs).logits)
+            rows.append(group["row"])
+        row, score = torch.cat(rows), torch.cat(scores).float()
+        # A stand-in row's score is multiplied by nothing, but stays in the graph: every rank's backward is alike.
+        kept = row >= 0
+        order = torch.argsort(row[kept])
+        return score[kept][order].reshape(2, battles, 2) + 0.0 * score[~kept].sum()
+
+    @property
+    def _caches(self) -> bool:
+        return bool(getattr(self.model.config, "use_cache", False))
+
+    def _margins(self, rewards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margin and tie strength, float32 [battles] each, symmetric in the two rows."""
+        difference = rewards[0, :, 0] - rewards[1, :, 0]
+        scale = 0.5 if self.args.encoding == "joint" else 1.0
+        return scale * difference, rewards[..., 1].mean(dim=0)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The batch's share of the step's mean loss; with `return_outputs` also {"logits": log-probabilities [battles, 3]}.
+
+        Raises: NotFiniteError for a loss that is NaN or infinite, naming the step and the battles.
+        """
+        rewards = self.rewards(model, inputs)
+        margin, tie_strength = self._margins(rewards)
+        log_probs = log_probabilities(margin, tie_strength, self.args.tie_link)
+        labels = inputs["labels"]
+        options = {
+            "label_smoothing": self.args.label_smoothing_factor,
+            "teacher_weight": self.args.teacher_weight,
+            "teacher_temperature": self.args.teacher_temperature,
+        }
+        if self.args.encoding == "joint":
+            # Each order is a battle of its own here, both in one step; averaging them is left to prediction.
+            swapped = [1, 0, 2]
+            teacher = inputs.get("teacher")
+            orders = [
+                (rewards[0], labels, teacher),
+                (rewards[1], labels[:, swapped], None if teacher is None else teacher[:, swapped]),
+            ]
+            per_order = [
+                training_loss(log_probabilities(r[:, 0], r[:, 1], self.args.tie_link), y, teacher=t, **options)
+                for r, y, t in orders
+            ]
+            loss = (per_order[0] + per_order[1]) / 2
+        else:
+            loss = training_loss(log_probs, labels, teacher=inputs.get("teacher"), **options)
+        if self.args.center_rewards_coefficient:
+            loss = loss + self.args.center_rewards_coefficient * rewards[..., 0].sum(dim=0) ** 2
+        if not torch.isfinite(loss).all():
+            bad = inputs["index"][~torch.isfinite(loss)].tolist()
+            raise NotFiniteError(
+                f"the loss is not finite at step {self.state.global_step} on training battles {bad[:8]}; the last "
+                "checkpoint is kept: lower learning_rate, or look at these battles"
+            )
+        battles = num_items_in_batch if num_items_in_batch is not None else len(labels)
+        # Engines average gradients over ranks; the step's mean needs their sum.
+        shared = loss.sum() / battles * (self.args.world_size if num_items_in_batch is not None else 1)
+        if self.model.training and not self._searching:
+            self._note(inputs, rewards, margin, log_probs)
+        return (shared, {"logits": log_probs}) if return_outputs else shared
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        active = self.args.adversarial_norm > 0 and (self.state.epoch or 0) >= self.args.adversarial_start
+        if not active:
+            return super().training_step(model, inputs, num_items_in_batch)
+        prepared = self._prepare_inputs(inputs)
+        inner = self.accelerator.unwrap_model(model)
+
+        def loss() -> torch.Tensor:
+            self._searching = True
+            try:
+                with self.compute_loss_context_manager():
+                    found: torch.Tensor = self.compute_loss(inner, prepared, num_items_in_batch=num_items_in_batch)
+                return found
+            finally:
+                self._searching = False
+
+        with perturbed(
+            inner,
+            loss,
+            norm=self.args.adversarial_norm,
+            names=self.args.adversarial_parameters,
+        ):
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    # -- what is seen -------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _note(self, batch: Any, rewards: torch.Tensor, margin: torch.Tensor, log_probs: torch.Tensor) -> None:
+        labels = batch["labels"]
+        real, padded = token_counts(batch)
+        noted = {
+            "log_loss": cross_entropy(log_probs, labels).mean().item(),
+            "accuracy": (log_probs.argmax(-1) == labels.argmax(-1)).float().mean().item(),
+            "tie_rate_predicted": log_probs[:, 2].exp().mean().item(),
+            "tie_rate_seen": labels[:, 2].mean().item(),
+            "margin": margin.abs().mean().item(),
+            "reward_mean": rewards[..., 0].mean().item(),
+            "reward_std": rewards[..., 0].std(unbiased=False).item(),
+            "padding_share": 1 - real / padded,
+        }
+        for name, value in noted.items():
+            self._metrics["train"][name].append(value)
+        seconds, tokens, battles = self._clock or (time.perf_counter(), 0, 0)
+        self._clock = (seconds, tokens + real, battles + len(labels))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.model.training and self._clock is not None and "loss" in logs:
+            started, tokens, battles = self._clock
+            seconds = max(time.perf_counter() - started, 1e-9)
+            logs["tokens_per_second"] = round(tokens * self.args.world_size / seconds, 1)
+            logs["battles_per_second"] = round(battles * self.args.world_size / seconds, 3)
+            self._clock = None
+        super().log(logs, start_time)
+
+    # -- evaluation ---------------------------------------------------------------------------------------------
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Log-probabilities float32 [battles, 3] in the order of the dataset, the same on any number of processes."""
+        model = self._wrap_model(self.model, training=False, dataloader=dataloader)
+        if self.is_deepspeed_enabled and self.deepspeed is None and model is self.model:
+            model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        was_training = model.training
+        model.eval()
+        found: list[tuple[list[int], np.ndarray, np.ndarray]] = []
+        try:
+            for batch in self._each(dataloader):
+                with torch.no_grad(), self.compute_loss_context_manager():
+                    margin, tie_strength = self._margins(self.rewards(model, batch))
+                found.append(
+                    (batch["index"].tolist(), margin.float().cpu().numpy(), tie_strength.float().cpu().numpy())
+                )
+        finally:
+            model.train(was_training)
+        if self.args.world_size > 1:
+            found = gather_object(found)
+        index = np.concatenate([np.asarray(part[0]) for part in found])
+        order = np.argsort(index, kind="stable")
+        margin, tie = (torch.tensor(np.concatenate([part[i] for part in found])[order]) for i in (1, 2))
+        log_probs = log_probabilities(margin, tie, self.args.tie_link)
+        metrics: dict[str, float] = {}
+        dataset: Any = dataloader.dataset
+        labels = (
+            torch.tensor(np.asarray(dataset["labels"], dtype=np.float32)) if "labels" in dataset.column_names else None
+        )
+        if labels is not None:
+            metrics = {
+                f"{metric_key_prefix}_log_loss": cross_entropy(log_probs, labels).mean().item(),
+                f"{metric_key_prefix}_accuracy": (log_probs.argmax(-1) == labels.argmax(-1)).float().mean().item(),
+                f"{metric_key_prefix}_tie_rate_predicted": log_probs[:, 2].exp().mean().item(),
+                f"{metric_key_prefix}_tie_rate_seen": labels[:, 2].mean().item(),
+                f"{metric_key_prefix}_margin": margin.abs().mean().item(),
+            }
+            metrics[f"{metric_key_prefix}_loss"] = metrics[f"{metric_key_prefix}_log_loss"]
+        return EvalLoopOutput(
+            predictions=log_probs.numpy(),
+            label_ids=None if labels is None else labels.numpy(),
+            metrics=metrics,
+            num_samples=len(log_probs),
+        )
+
+    def _each(self, dataloader: DataLoader) -> Iterator[dict[str, Any]]:
+        for batch in dataloader:
+            yield self._prepare_inputs(batch)
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)

@@ -1,0 +1,141 @@
+"""Trains a tie-aware reward model from battles: `accelerate launch train_reward.py --config recipes/minilm_cpu.yaml`.
+
+Any flag overrides the recipe. Started again with the same output directory it goes on from its last checkpoint.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers.trainer_utils import get_last_checkpoint
+from trl import ModelConfig, TrlParser
+
+from arena_data.cleaning import oddity_lines
+from arena_data.errors import BattleError
+from arena_data.folds import drop_duplicates, grouped_split
+from arena_data.loading import load_battles
+from reward_model.config import DataArguments, TieRewardConfig
+from reward_model.data import StyleScale, style_of, training_rows
+from reward_model.encoding import BattleEncoder, report
+from reward_model.finish import finish_run
+from reward_model.links import from_probabilities
+from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
+from reward_model.trainer import NotFiniteError, TieRewardTrainer
+
+
+def main() -> None:
+    kinds: Any = [DataArguments, TieRewardConfig, ModelConfig]
+    parser = TrlParser(kinds)
+    data, config, model_arguments = parser.parse_args_and_config()
+
+    # 1. What can be refused without reading a battle.
+    check_device(bool(config.bf16))
+    tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
+    config.max_length = config.max_length or tokenizer.model_max_length
+    encoder = BattleEncoder(tokenizer, config.max_length, config.encoding)
+
+    # 2. Battles, each once, in three parts that share no prompt.
+    with config.main_process_first(desc="battles"):
+        parts = split_battles(data)
+    say(config, *(f"{name}: {len(part):,} battles" for name, part in parts.items()))
+    say(config, *oddity_lines(parts["train"]["oddities"]))
+
+    # 3. The model; its tie bias starts at the tie rate that was seen.
+    prior = np.mean(np.asarray(list(parts["train"]["verdict"])), axis=0)
+    style = {name: style_of(part, progress=is_main(config)) for name, part in parts.items()} if config.style else {}
+    scale = StyleScale.of(style["train"]) if config.style else None
+    model = load_model(
+        model_arguments,
+        tokenizer,
+        style_features=style["train"].a.shape[1] if config.style else 0,
+        tie_bias=tie_bias_of(prior, config.tie_link),
+    )
+    peft_config = lora_config(model_arguments, model)
+
+    # 4. Token ids, cut fairly; no row dropped.
+    rows = {
+        name: training_rows(part, encoder, style.get(name), scale, progress=is_main(config))
+        for name, part in parts.items()
+    }
+    say(config, str(report(rows["train"], encoder.max_length)))
+
+    # 5. Training, from the last checkpoint if there is one.
+    trainer = TieRewardTrainer(
+        model=model,
+        args=config,
+        train_dataset=rows["train"],
+        eval_dataset=rows["validation"],
+        processing_class=tokenizer,
+        peft_config=peft_config,
+    )
+    last = get_last_checkpoint(config.output_dir) if os.path.isdir(config.output_dir) else None
+    trainer.train(resume_from_checkpoint=last)
+
+    # 6. Calibration on battles that training has not seen, and the artefact.
+    metrics = finish_run(trainer, rows, parts, prior, scale, model_arguments)
+    if trainer.is_world_process_zero():
+        print(
+            f"held-out log loss {metrics['log_loss']:.4f}, accuracy {metrics['accuracy']:.3f}"
+            f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); run in {config.output_dir}"
+        )
+    if config.push_to_hub:
+        trainer.push_to_hub()
+
+
+def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
+    """train, validation and calibration, grouped by prompt. Raises: BattleError for input that cannot be read."""
+    if not data.train_file:
+        raise BattleError("no battles to train on", fix="give --train_file")
+    battles, doubles = drop_duplicates(load_battles(data.train_file, labels="required"))
+    if doubles:
+        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
+    if data.max_train_battles is not None:
+        battles = battles.select(range(min(data.max_train_battles, len(battles))))
+    shares = {"validation": data.validation_share, "calibration": data.calibration_share}
+    held_out = None
+    if data.eval_file:
+        held_out, _ = drop_duplicates(load_battles(data.eval_file, labels="required"))
+        del shares["validation"]
+    parts = grouped_split(battles, {"train": 1 - sum(shares.values()), **shares}, data.split_seed)
+    if held_out is not None:
+        # A prompt that is in both files stays in the held-out one.
+        seen = set(held_out["group"])
+        parts = {
+            name: part.select([i for i, group in enumerate(part["group"]) if group not in seen])
+            for name, part in parts.items()
+        }
+        parts["validation"] = held_out
+    empty = [name for name, part in parts.items() if len(part) == 0]
+    if empty:
+        raise BattleError(f"too few battles: none are left for {', '.join(empty)}", found=len(battles))
+    return {name: parts[name] for name in ("train", "validation", "calibration")}
+
+
+def tie_bias_of(prior: np.ndarray, link: str) -> float:
+    """The tie strength that gives the tie rate seen, when neither side is ahead."""
+    tie = float(np.clip(prior[2], 0.01, 0.98))
+    return float(from_probabilities(torch.tensor([(1 - tie) / 2, (1 - tie) / 2, tie]), link)[1])
+
+
+def is_main(config: TieRewardConfig) -> bool:
+    return config.process_index == 0
+
+
+def say(config: TieRewardConfig, *lines: str) -> None:
+    if is_main(config):
+        for line in lines:
+            print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    try:
+        main()
+    except (BattleError, ModelError, NotFiniteError, ValueError) as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, NotFiniteError) else 2)
