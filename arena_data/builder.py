@@ -12,6 +12,7 @@ Used as a class, since `load_dataset` runs no scripts any more
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,11 @@ class ArenaBattles(datasets.ArrowBasedBuilder):
         register = IdRegister()
         for file_index, (name, path) in enumerate(files):
             reader = BlockReader(name, self.config.labels)
-            blocks = read_blocks(path if path.endswith(Path(name).suffix) else name, WANTED)
-            for block_index, block in enumerate(blocks):
-                segments, others = reader.read(block)
-                others["id"] = register.add(others["id"], name, file_index, block.first_row)
-                yield Key(file_index, block_index), _table(segments, others)
+            with closing(read_blocks(path if path.endswith(Path(name).suffix) else name, WANTED)) as blocks:
+                for block_index, block in enumerate(blocks):
+                    segments, others = reader.read(block)
+                    others["id"] = register.add(others["id"], name, file_index, block.first_row)
+                    yield Key(file_index, block_index), _table(segments, others)
 
 
 @dataclass

@@ -8,7 +8,7 @@ so an id beyond 32 bits, or with leading zeros, stays what it is.
 import contextlib
 import csv
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -92,7 +92,7 @@ def open_bytes(file: str) -> pa.NativeFile:
     return pa.CompressedInputStream(stream, compression) if compression else stream
 
 
-def read_blocks(file: str, wanted: Collection[str]) -> Iterator[Block]:
+def read_blocks(file: str, wanted: Collection[str]) -> Generator[Block, None, None]:
     """Yields the file's rows in order; an empty file with a header yields one block of no rows.
 
     Args:
@@ -113,11 +113,16 @@ def read_blocks(file: str, wanted: Collection[str]) -> Iterator[Block]:
 
 def _ahead(blocks: Iterator[Block]) -> Iterator[Block]:
     """The blocks, each read in a thread while the one before it is used: Arrow reads without Python's lock."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    thread = ThreadPoolExecutor(max_workers=1)
+    try:
         waiting = thread.submit(next, blocks, None)
         while (block := waiting.result()) is not None:
             waiting = thread.submit(next, blocks, None)
             yield block
+    finally:
+        # Not joined: the garbage collector may close a generator that was left half read, inside any thread's start,
+        # where a join would wait for a lock that this very thread holds.
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _header(file: str) -> list[str]:

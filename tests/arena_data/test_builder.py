@@ -295,3 +295,21 @@ def test_a_block_without_a_single_plain_row(cell: str, tmp_path: Path, load: Any
     battles = load(tmp_path / "f.csv")
     assert battles["response_a"] == [["broken" if cell == "broken" else ""]] * 3
     assert all("identical_responses" in odd for odd in battles["oddities"])
+
+
+def test_a_file_left_half_read_can_be_collected_while_a_thread_starts(tmp_path: Path) -> None:
+    """A reader that joins its thread when it is collected would wait for a lock that `Thread.start` holds."""
+    script = f"""
+import gc, threading
+from arena_data.files import read_blocks
+from arena_data.formats import WANTED
+file = {str(REPOSITORY / "arena_data" / "sample.csv")!r}
+for _ in range(20):
+    blocks = read_blocks(file, WANTED)
+    next(blocks)
+    with threading._shutdown_locks_lock:
+        blocks.close()
+print("done")
+"""
+    found = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert found.stdout == "done\n", found.stderr
