@@ -16,14 +16,17 @@ from trl import ModelConfig, TrlParser
 
 from arena_data.cleaning import oddity_lines
 from arena_data.errors import BattleError
-from arena_data.folds import drop_duplicates, grouped_split
+from arena_data.folds import drop_duplicates, training_split
 from arena_data.loading import load_battles
+from arena_data.style import StyleArrays
 from reward_model.config import DataArguments, TieRewardConfig
-from reward_model.data import StyleScale, style_of, training_rows
+from reward_model.data import StyleScale, pair_array, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
 from reward_model.finish import finish_run
 from reward_model.links import from_probabilities
 from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
+from reward_model.score import find
+from reward_model.style_fit import fit_style, style_data
 from reward_model.trainer import NotFiniteError, TieRewardTrainer
 
 
@@ -54,6 +57,8 @@ def main() -> None:
         style_features=style["train"].a.shape[1] if config.style else 0,
         tie_bias=tie_bias_of(prior, config.tie_link),
     )
+    if scale is not None:
+        fit_style_head(model, parts["train"], style["train"], scale, config)
     peft_config = lora_config(model_arguments, model)
 
     # 4. Token ids, cut fairly; no row dropped.
@@ -95,30 +100,34 @@ def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
         print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
     if data.max_train_battles is not None:
         battles = battles.select(range(min(data.max_train_battles, len(battles))))
-    shares = {"validation": data.validation_share, "calibration": data.calibration_share}
-    held_out = None
-    if data.eval_file:
-        held_out, _ = drop_duplicates(load_battles(data.eval_file, labels="required"))
-        del shares["validation"]
-    parts = grouped_split(battles, {"train": 1 - sum(shares.values()), **shares}, data.split_seed)
-    if held_out is not None:
-        # A prompt that is in both files stays in the held-out one.
-        seen = set(held_out["group"])
-        parts = {
-            name: part.select([i for i, group in enumerate(part["group"]) if group not in seen])
-            for name, part in parts.items()
-        }
-        parts["validation"] = held_out
-    empty = [name for name, part in parts.items() if len(part) == 0]
-    if empty:
-        raise BattleError(f"too few battles: none are left for {', '.join(empty)}", found=len(battles))
-    return {name: parts[name] for name in ("train", "validation", "calibration")}
+    held_out = drop_duplicates(load_battles(data.eval_file, labels="required"))[0] if data.eval_file else None
+    return training_split(
+        battles,
+        held_out,
+        validation_share=data.validation_share,
+        calibration_share=data.calibration_share,
+        num_folds=data.num_folds,
+        fold=data.fold,
+        seed=data.split_seed,
+    )
 
 
 def tie_bias_of(prior: np.ndarray, link: str) -> float:
     """The tie strength that gives the tie rate seen, when neither side is ahead."""
     tie = float(np.clip(prior[2], 0.01, 0.98))
     return float(from_probabilities(torch.tensor([(1 - tie) / 2, (1 - tie) / 2, tie]), link)[1])
+
+
+def fit_style_head(
+    model: Any, battles: datasets.Dataset, style: StyleArrays, scale: StyleScale, config: TieRewardConfig
+) -> None:
+    """Starts the style head, and with it the tie bias, from the best fit of style alone."""
+    score = find(model)
+    verdicts = np.asarray(list(battles["verdict"]))
+    data = style_data(scale.sides(style.a), scale.sides(style.b), scale.pairs(pair_array(style)), verdicts)
+    fitted = fit_style(data, list(battles["group"]), config.tie_link, float(score.tie.bias.detach()))
+    fitted.copy_to(score)
+    say(config, f"style alone: cross-validated log loss {fitted.log_loss:.4f} on the training battles")
 
 
 def is_main(config: TieRewardConfig) -> bool:

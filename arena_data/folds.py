@@ -103,3 +103,43 @@ def grouped_split(battles: datasets.Dataset, shares: Mapping[str, float], seed: 
     """Parts by name, as `{"train": 0.8, "validation": 0.1, "calibration": 0.1}` says; rows keep their order."""
     part = deal(battles["group"], strata_of(battles), list(shares.values()), seed)
     return {name: battles.select(np.flatnonzero(part == index)) for index, name in enumerate(shares)}
+
+
+def training_split(
+    battles: datasets.Dataset,
+    held_out: datasets.Dataset | None = None,
+    *,
+    validation_share: float = 0.1,
+    calibration_share: float = 0.1,
+    num_folds: int | None = None,
+    fold: int = 0,
+    seed: int = 0,
+) -> dict[str, datasets.Dataset]:
+    """`train`, `validation` and `calibration`, which share no prompt.
+
+    Args:
+        held_out: the validation battles, if they are given; a prompt that is in both stays there.
+        validation_share: of battles, where there are neither held_out nor folds.
+        calibration_share: of what is left.
+        num_folds, fold: validation is that one of so many grouped folds.
+
+    Raises: ValueError for shares or a fold that are out of range, or a part that would be empty.
+    """
+    if held_out is not None and num_folds is not None:
+        raise ValueError("num_folds and a file of held-out battles were both given; give one")
+    if num_folds is not None:
+        if not 0 <= fold < num_folds:
+            raise ValueError(f"fold is {fold}; expected 0 to {num_folds - 1}, since num_folds is {num_folds}")
+        part = grouped_folds(battles, num_folds, seed)
+        held_out, battles = (battles.select(np.flatnonzero(chosen)) for chosen in (part == fold, part != fold))
+    elif held_out is None:
+        parts = grouped_split(battles, {"rest": 1 - validation_share, "validation": validation_share}, seed)
+        battles, held_out = parts["rest"], parts["validation"]
+    else:
+        seen = set(held_out["group"])
+        battles = battles.select([row for row, group in enumerate(battles["group"]) if group not in seen])
+    parts = grouped_split(battles, {"train": 1 - calibration_share, "calibration": calibration_share}, seed)
+    parts["validation"] = held_out
+    if empty := [name for name, part in parts.items() if len(part) == 0]:
+        raise ValueError(f"{len(battles)} battles are too few: none are left for {', '.join(empty)}")
+    return {name: parts[name] for name in ("train", "validation", "calibration")}

@@ -14,7 +14,8 @@ class DataArguments:
         train_file: files, globs or Hub ids of labelled battles.
         eval_file: held-out battles; where there are none, a grouped share of train_file is held out.
         validation_share: that share, which picks the best checkpoint.
-        calibration_share: the share that calibration is fitted on and nothing else sees.
+        num_folds, fold: instead of that share, hold out this one of so many grouped folds.
+        calibration_share: the share of the rest that calibration is fitted on and nothing else sees.
         max_train_battles: use only so many, the first ones, for a quick look.
         split_seed: of the grouped split.
     """
@@ -22,6 +23,8 @@ class DataArguments:
     train_file: list[str] = field(default_factory=list)
     eval_file: list[str] = field(default_factory=list)
     validation_share: float = 0.1
+    num_folds: int | None = None
+    fold: int = 0
     calibration_share: float = 0.1
     max_train_battles: int | None = None
     split_seed: int = 0

@@ -216,7 +216,7 @@ def head_module_names(model: nn.Module) -> list[str]:
     return names
 
 
-def _whole(parameters: Iterable[nn.Parameter], *, write: bool = False) -> contextlib.AbstractContextManager[object]:
+def whole(parameters: Iterable[nn.Parameter], *, write: bool = False) -> contextlib.AbstractContextManager[object]:
     """Inside the block parameters that ZeRO 3 has partitioned are whole."""
     partitioned = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
     if not partitioned:
@@ -244,7 +244,7 @@ def install(model: nn.Module, *, style_features: int, tie_bias: float) -> TieAwa
     if old.out_features != 1:
         raise ValueError(f"{place} has {old.out_features} outputs; load the model with num_labels=1")
     new = TieAwareScore(name, old, style_features, tie_bias).train(old.training)
-    with _whole(old.parameters()), torch.no_grad():
+    with whole(old.parameters()), torch.no_grad():
         for key, parameter in old.named_parameters():
             new.get_parameter(key).copy_(parameter)
     model.set_submodule(name, new)
@@ -292,7 +292,7 @@ def load_score(model: nn.Module, directory: str | Path) -> None:
         raise ValueError(f"{directory}: the score layer {name!r} there lacks {', '.join(missing)}")
     if left_over := sorted(saved.keys() - parameters.keys()):
         raise ValueError(f"{directory}: the score layer {name!r} there has {', '.join(left_over)}, the model's has not")
-    with _whole(parameters.values(), write=True), torch.no_grad():
+    with whole(parameters.values(), write=True), torch.no_grad():
         for key, parameter in parameters.items():
             _check_shape(f"{directory}: {name}.{key}", saved[key], tuple(parameter.shape))
         for key, parameter in parameters.items():
