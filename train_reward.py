@@ -10,7 +10,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, TrlParser
 
@@ -18,15 +17,13 @@ from arena_data.cleaning import oddity_lines
 from arena_data.errors import BattleError
 from arena_data.folds import drop_duplicates, training_split
 from arena_data.loading import load_battles
-from arena_data.style import StyleArrays
 from reward_model.config import DataArguments, TieRewardConfig
-from reward_model.data import StyleScale, pair_array, style_of, training_rows
+from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
 from reward_model.finish import finish_run
-from reward_model.links import from_probabilities
 from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
 from reward_model.score import find
-from reward_model.style_fit import fit_style, style_data
+from reward_model.start import start_from_style, tie_bias_of
 from reward_model.trainer import NotFiniteError, TieRewardTrainer
 
 
@@ -58,7 +55,8 @@ def main() -> None:
         tie_bias=tie_bias_of(prior, config.tie_link),
     )
     if scale is not None:
-        fit_style_head(model, parts["train"], style["train"], scale, config)
+        fitted = start_from_style(find(model), parts["train"], style["train"], scale, config.tie_link)
+        say(config, f"style alone: cross-validated log loss {fitted.log_loss:.4f} on the training battles")
     peft_config = lora_config(model_arguments, model)
 
     # 4. Token ids, cut fairly; no row dropped.
@@ -110,24 +108,6 @@ def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
         fold=data.fold,
         seed=data.split_seed,
     )
-
-
-def tie_bias_of(prior: np.ndarray, link: str) -> float:
-    """The tie strength that gives the tie rate seen, when neither side is ahead."""
-    tie = float(np.clip(prior[2], 0.01, 0.98))
-    return float(from_probabilities(torch.tensor([(1 - tie) / 2, (1 - tie) / 2, tie]), link)[1])
-
-
-def fit_style_head(
-    model: Any, battles: datasets.Dataset, style: StyleArrays, scale: StyleScale, config: TieRewardConfig
-) -> None:
-    """Starts the style head, and with it the tie bias, from the best fit of style alone."""
-    score = find(model)
-    verdicts = np.asarray(list(battles["verdict"]))
-    data = style_data(scale.sides(style.a), scale.sides(style.b), scale.pairs(pair_array(style)), verdicts)
-    fitted = fit_style(data, list(battles["group"]), config.tie_link, float(score.tie.bias.detach()))
-    fitted.copy_to(score)
-    say(config, f"style alone: cross-validated log loss {fitted.log_loss:.4f} on the training battles")
 
 
 def is_main(config: TieRewardConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Where the style head starts: the ridge-penalised maximum-likelihood fit of style alone, before any text is read.
+"""Where the score layer starts: at the tie rate seen, and at the best fit of style alone, before any text is read.
 
 A battle's length and formatting say much about its verdict and are few numbers, so a convex fit finds what they say in
 seconds. Training then starts from there, and the reward has only what style does not explain left to learn. Left to start
@@ -10,10 +10,13 @@ The ridge penalty is chosen by cross-validation over groups (Hastie, Tibshirani 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import datasets
 import numpy as np
 import torch
 
-from reward_model.links import log_probabilities
+from arena_data.style import StyleArrays
+from reward_model.data import StyleScale, pair_array
+from reward_model.links import from_probabilities, log_probabilities
 from reward_model.losses import cross_entropy
 from reward_model.score import TieAwareScore, whole
 
@@ -77,10 +80,23 @@ def fit_style(data: StyleData, groups: Sequence[str], link: str, tie_bias: float
     return StyleFit(theta[:features], theta[features:-1], theta[-1:], penalty, log_loss)
 
 
-def style_data(style_a: np.ndarray, style_b: np.ndarray, pair: np.ndarray, verdicts: np.ndarray) -> StyleData:
-    """From arrays on the scale of the training split: [n, F], [n, F], [n, F + 1], [n, 3]."""
-    difference = style_a.astype(np.float64) - style_b.astype(np.float64)
-    return StyleData(*(torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (difference, pair, verdicts)))
+def tie_bias_of(prior: np.ndarray, link: str) -> float:
+    """The tie strength that gives the tie rate seen, where neither side is ahead. prior: float [3], shares of A, B, tie."""
+    tie = float(np.clip(prior[2], 0.01, 0.98))
+    return float(from_probabilities(torch.tensor([(1 - tie) / 2, (1 - tie) / 2, tie]), link)[1])
+
+
+def start_from_style(
+    score: TieAwareScore, battles: datasets.Dataset, style: StyleArrays, scale: StyleScale, link: str
+) -> StyleFit:
+    """Fits style alone to the battles' verdicts and puts the weights into the score layer."""
+    difference = scale.sides(style.a).astype(np.float64) - scale.sides(style.b)
+    verdicts = np.asarray(list(battles["verdict"]))
+    arrays = (difference, scale.pairs(pair_array(style)), verdicts)
+    data = StyleData(*(torch.from_numpy(np.asarray(values, dtype=np.float64)) for values in arrays))
+    fitted = fit_style(data, list(battles["group"]), link, tie_bias_of(verdicts.mean(axis=0), link))
+    fitted.copy_to(score)
+    return fitted
 
 
 def _losses(data: StyleData, theta: torch.Tensor, link: str) -> torch.Tensor:
