@@ -18,6 +18,7 @@ from transformers import (
     set_seed,
 )
 from trl import ModelConfig, RewardConfig, RewardTrainer
+from trl.trainer.utils import disable_dropout_in_model
 
 from arena_data.folds import drop_duplicates, training_split
 from arena_data.loading import load_battles
@@ -60,6 +61,8 @@ def run_fold(options: argparse.Namespace, system: str, fold: int, output: Path) 
     np.savez(
         stream,
         raw=found["validation"],
+        raw_calibration=found["calibration"],
+        verdicts_calibration=verdicts["calibration"],
         calibrated=fitted.apply(found["validation"]),
         verdicts=verdicts["validation"],
         groups=np.asarray(list(parts["validation"]["group"])),
@@ -204,6 +207,7 @@ def three_way(options: argparse.Namespace, parts: Parts, verdicts: Predictions) 
     model = AutoModelForSequenceClassification.from_pretrained(
         options.model_name_or_path, num_labels=3, dtype=torch.float32
     )
+    disable_dropout_in_model(model)  # as TRL does by default, and so ours
     with tempfile.TemporaryDirectory() as directory:
         config = TrainingArguments(
             **common(options, directory),
