@@ -5,12 +5,12 @@ Any flag overrides the recipe. Started again with the same output directory it g
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import numpy as np
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import set_seed
 from trl import ModelConfig, TrlParser
 
 from arena_data.cleaning import oddity_lines
@@ -22,18 +22,30 @@ from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
 from reward_model.finish import finish_run
 from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
+from reward_model.progress import show_progress
+from reward_model.resuming import last_checkpoint, settings_of, write_settings
 from reward_model.score import find
 from reward_model.start import start_from_style, tie_bias_of
 from reward_model.trainer import NotFiniteError, TieRewardTrainer
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status: 2 for what a person has to mend, 1 for a loss that is not finite."""
+    try:
+        train(arguments)
+    except (BattleError, ModelError, NotFiniteError, ValueError) as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1 if isinstance(error, NotFiniteError) else 2
+    return 0
+
+
+def train(arguments: Sequence[str] | None) -> None:
     kinds: Any = [DataArguments, TieRewardConfig, ModelConfig]
-    parser = TrlParser(kinds)
-    data, config, model_arguments = parser.parse_args_and_config()
+    data, config, model_arguments = TrlParser(kinds).parse_args_and_config(arguments)
 
     # 1. What can be refused without reading a battle.
-    check_device(bool(config.bf16))
+    check_device(bool(config.bf16), bool(config.use_cpu))
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
     config.max_length = config.max_length or tokenizer.model_max_length
     encoder = BattleEncoder(tokenizer, config.max_length, config.encoding)
@@ -43,8 +55,11 @@ def main() -> None:
         parts = split_battles(data)
     say(config, *(f"{name}: {len(part):,} battles" for name, part in parts.items()))
     say(config, *oddity_lines(parts["train"]["oddities"]))
+    settings = settings_of(data, config, model_arguments, parts)
+    checkpoint = last_checkpoint(config.output_dir, settings)
 
     # 3. The model; its tie bias starts at the tie rate that was seen.
+    set_seed(config.seed)  # the Trainer sets it after the new layers were drawn
     prior = np.mean(np.asarray(list(parts["train"]["verdict"])), axis=0)
     style = {name: style_of(part, progress=is_main(config)) for name, part in parts.items()} if config.style else {}
     scale = StyleScale.of(style["train"]) if config.style else None
@@ -75,8 +90,13 @@ def main() -> None:
         processing_class=tokenizer,
         peft_config=peft_config,
     )
-    last = get_last_checkpoint(config.output_dir) if os.path.isdir(config.output_dir) else None
-    trainer.train(resume_from_checkpoint=last)
+    if not config.verbose:
+        show_progress(trainer)
+    if checkpoint:
+        say(config, f"going on from {checkpoint}")
+    elif is_main(config):
+        write_settings(config.output_dir, settings)
+    trainer.train(resume_from_checkpoint=checkpoint)
 
     # 6. Calibration on battles that training has not seen, and the artefact.
     metrics = finish_run(trainer, rows, parts, prior, scale, model_arguments)
@@ -121,10 +141,4 @@ def say(config: TieRewardConfig, *lines: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    try:
-        main()
-    except (BattleError, ModelError, NotFiniteError, ValueError) as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, NotFiniteError) else 2)
+    sys.exit(main())

@@ -45,6 +45,7 @@ class TieRewardConfig(RewardConfig):
         adversarial_start: the epoch from which weights are perturbed.
         adversarial_parameters: a regular expression; names of the parameters to perturb.
         score_learning_rate: of the score layer; ten times learning_rate if not given.
+        verbose: print every log entry, as the Trainer does, instead of a bar and a line an evaluation.
     """
 
     encoding: Literal["separate", "joint"] = "separate"
@@ -58,6 +59,7 @@ class TieRewardConfig(RewardConfig):
     adversarial_start: float = 1.0
     adversarial_parameters: str = r"\.(weight|lora_[AB]\..*)$"
     score_learning_rate: float | None = None
+    verbose: bool = False
 
     # TRL's defaults assume a large decoder on a GPU: bf16 and checkpointing on, whatever the device.
     bf16: bool = False

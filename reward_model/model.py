@@ -109,7 +109,12 @@ def lora_config(arguments: ModelConfig, model: Any) -> LoraConfig | None:
     return config
 
 
-def check_device(bf16: bool) -> None:
-    """Raises: ModelError for bf16 on a GPU that computes it in software only."""
-    if bf16 and torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
+def check_device(bf16: bool, use_cpu: bool) -> None:
+    """Raises: ModelError for bf16 on a device that computes it in software only, a hundred times slower."""
+    if not bf16:
+        return
+    if use_cpu or not torch.accelerator.is_available():
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise ModelError("this CPU has no bf16; use --bf16 false")
+    elif torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
         raise ModelError(f"{torch.cuda.get_device_name()} has no bf16; use --fp16 true --bf16 false")
