@@ -25,7 +25,18 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from arena_data.folds import deal
+from reward_model.rows import (
+    FLOOR,
+    FloatArray,
+    check_groups,
+    check_log_probs,
+    check_verdicts,
+    deal_folds,
+    group_numbers,
+    log_loss,
+)
+
+__all__ = ["FLOOR", "METHODS", "PARAMETERS", "Calibration", "fit", "log_loss"]
 
 # In order of the number of parameters: what `auto` prefers comes first.
 METHODS = ("none", "temperature", "parity_affine")
@@ -34,15 +45,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "temperature": ("temperature",),
     "parity_affine": ("margin_scale", "tie_scale", "tie_shift"),
 }
-FOLDS = 5
 # Of s, t and u around 1, 1 and 0. Scales are wrong by a factor at most; a tie rate may be far off, as after training
 # on battles without ties.
 PRIOR_SD = (0.25, 0.25, 0.5)
-# What float32 still tells from 0. Probabilities of exactly 0 come from rounding, and no map could raise them.
-FLOOR = math.log(np.finfo(np.float32).tiny)
-
-FloatArray = npt.NDArray[np.float64]
-
 _IDENTITY = np.array([1.0, 1.0, 0.0])
 # Each method moves (s, t, u) away from the identity along these directions.
 _DIRECTIONS = {"none": np.zeros((3, 0)), "temperature": np.array([[1.0], [1.0], [0.0]]), "parity_affine": np.eye(3)}
@@ -102,7 +107,7 @@ class Calibration:
 
         Raises: ValueError for another shape, NaN or +inf.
         """
-        checked = _check_log_probs(log_probs)
+        checked = check_log_probs(log_probs)
         if self.method == "none":
             return log_softmax(checked, axis=1)
         values = self.parameters
@@ -128,11 +133,6 @@ class Calibration:
         return cls(**stored)
 
 
-def log_loss(log_probs: npt.ArrayLike, verdicts: npt.ArrayLike) -> float:
-    """Mean cross-entropy in nats of log_probs [n, 3], normalised, against soft verdicts [n, 3]."""
-    return float(-(np.asarray(verdicts, np.float64) * np.asarray(log_probs, np.float64)).sum(axis=1).mean())
-
-
 def fit(
     log_probs: npt.ArrayLike,
     verdicts: npt.ArrayLike,
@@ -155,14 +155,11 @@ def fit(
     Raises: ValueError for an unknown method, no rows, or rows of a wrong shape, sum or value.
     """
     _check_method(method, ("auto", *METHODS))
-    checked = _check_log_probs(log_probs)
-    targets = _check_verdicts(verdicts, len(checked))
-    names = [str(row) for row in range(len(checked))] if groups is None else [str(group) for group in groups]
-    if len(names) != len(checked):
-        raise ValueError(f"{len(names)} groups for {len(checked)} rows of log-probabilities")
-    group_of_row = np.unique(names, return_inverse=True)[1]
-    folds = min(FOLDS, int(group_of_row.max()) + 1)
-    part = deal(names, targets.argmax(axis=1), [1.0] * folds, seed)
+    checked = check_log_probs(log_probs)
+    targets = check_verdicts(verdicts, len(checked))
+    names = check_groups(groups, len(checked))
+    group_of_row = group_numbers(names)
+    part, folds = deal_folds(names, targets, seed)
 
     coordinates = _coordinates(checked)
     candidates = METHODS if method == "auto" else (method,)
@@ -260,25 +257,3 @@ def _check_method(method: Any, known: Sequence[str]) -> None:
 
 def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_log_probs(log_probs: npt.ArrayLike) -> FloatArray:
-    checked = np.asarray(log_probs, dtype=np.float64)
-    if checked.ndim != 2 or checked.shape[1] != 3:
-        raise ValueError(f"log-probabilities have shape {checked.shape}; expected [n, 3]: A, B, tie")
-    wrong = np.isnan(checked) | np.isposinf(checked)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong.any(axis=1))[0])
-        raise ValueError(f"log-probabilities of row {row + 1} are {checked[row].tolist()}; expected finite numbers")
-    return np.maximum(checked, FLOOR)
-
-
-def _check_verdicts(verdicts: npt.ArrayLike, rows: int) -> FloatArray:
-    checked = np.asarray(verdicts, dtype=np.float64)
-    if checked.shape != (rows, 3) or rows == 0:
-        raise ValueError(f"verdicts have shape {checked.shape}; expected [{rows}, 3] with at least one row")
-    wrong = ~((checked >= 0).all(axis=1) & (np.abs(checked.sum(axis=1) - 1) < 1e-3))
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"verdict of row {row + 1} is {checked[row].tolist()}; expected three shares that sum to 1")
-    return checked
