@@ -1,8 +1,8 @@
-"""Explore battles: python -m arena_data FILE [FILE ...] --report eda.html [--json]
+"""Explore battles: python -m arena_data FILE [FILE ...] --report eda.html [--json] [--split FOLDER]
 
 One page about verdicts, models, lengths, languages and what sways people, written whole or not at all. Standard output
-carries the figures as JSON where asked for; bars, summary and errors go to standard error. Exit status 2: bad input or
-an unwritable page, said in one line.
+carries the figures as JSON where asked for; bars, summary and errors go to standard error. `--split` also writes the
+battles as two files that share no prompt. Exit status 2: bad input or an unwritable page, said in one line.
 """
 
 import argparse
@@ -17,9 +17,10 @@ import datasets
 from arena_data.errors import BattleError
 from arena_data.figures import percent
 from arena_data.loading import load_battles
-from arena_data.output import write_atomically
+from arena_data.output import check_folder, write_atomically
 from arena_data.report import render
 from arena_data.shares import Figures
+from arena_data.splitting import write_split
 from arena_data.statistics import describe
 
 
@@ -30,10 +31,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--report", type=Path, metavar="PAGE", help="where to write the page, such as eda.html")
     parser.add_argument("--json", action="store_true", help="print the figures to standard output as JSON")
+    parser.add_argument("--split", metavar="FOLDER", help="write train.jsonl and test.jsonl, which share no prompt")
+    parser.add_argument("--test_share", type=float, default=0.2, help="of the battles in test.jsonl (default: 0.2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument("--num_proc", type=int, help="processes that read the texts; all cores if not given")
     options = parser.parse_args(arguments)
-    if options.report is None and not options.json:
-        parser.error("nothing to do: give --report PAGE, --json or both")
+    if options.report is None and options.split is None and not options.json:
+        parser.error("nothing to do: give --report PAGE, --json or --split FOLDER")
+    if not 0 < options.test_share < 1:
+        parser.error(f"--test_share is {options.test_share}; expected a number above 0 and below 1")
     if options.num_proc is not None and options.num_proc < 1:
         parser.error("--num_proc must be at least 1")
     return options
@@ -65,8 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.report is not None:
             _check_page(options.report, options.files)
+        if options.split is not None:
+            check_folder(options.split)
         battles = load_battles(options.files, labels="optional")
         assert isinstance(battles, datasets.Dataset)  # streaming was not asked for
+        if options.split is not None:
+            sizes = write_split(battles, options.split, options.test_share, options.seed)
+            print(
+                "; ".join(f"{options.split}/{name}.jsonl: {n:,} battles" for name, n in sizes.items()), file=sys.stderr
+            )
+        if options.report is None and not options.json:
+            return 0
         figures = describe(battles, num_proc=options.num_proc)
         if options.report is not None:
             write_atomically(options.report, render(figures, options.files))

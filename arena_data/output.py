@@ -37,6 +37,18 @@ def write_bytes_atomically(path: str | os.PathLike[str], content: bytes) -> None
         raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
 
 
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """Makes a folder where there is none. Raises: BattleError, before any work is done, where files cannot be put there."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(0, "the folder is read-only")
+    except OSError as error:
+        raise BattleError(f"cannot be written: {error.strerror}", file=os.fspath(path)) from error
+    return folder
+
+
 def _replace(target: Path, content: bytes) -> None:
     permissions = None
     if target.exists():

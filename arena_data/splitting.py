@@ -1,0 +1,40 @@
+"""One file of battles as two that share no prompt: `train.jsonl` to learn from, `test.jsonl` to be judged on.
+
+JSON Lines in the project's own columns, which `arena_data.loading.load_battles` reads back to the same battles.
+"""
+
+import datasets
+import orjson
+
+from arena_data.folds import grouped_split
+from arena_data.output import check_folder, write_bytes_atomically
+
+COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "language", "source")
+
+
+def write_split(battles: datasets.Dataset, folder: str, test_share: float, seed: int = 0) -> dict[str, int]:
+    """Writes both files into a folder, making it where needed; returns the number of battles by part.
+
+    Args:
+        battles: as `load_battles` gives them; verdicts and a teacher's probabilities go along where there are any.
+        test_share: of the battles, above 0 and below 1; prompts are kept whole and verdicts in proportion.
+
+    Raises: ValueError for a share out of range; BattleError where a file cannot be written.
+    """
+    if not 0 < test_share < 1:
+        raise ValueError(f"test_share is {test_share}; expected a number above 0 and below 1")
+    parts = grouped_split(battles, {"train": 1 - test_share, "test": test_share}, seed)
+    target = check_folder(folder)
+    for name, part in parts.items():
+        write_bytes_atomically(target / f"{name}.jsonl", b"".join(_line(row) for row in part))
+    return {name: len(part) for name, part in parts.items()}
+
+
+def _line(battle: dict[str, object]) -> bytes:
+    row = {name: battle[name] for name in COLUMNS}
+    row |= {
+        name: battle[column]
+        for name, column in (("votes", "verdict"), ("teacher", "teacher"))
+        if battle[column] is not None
+    }
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
