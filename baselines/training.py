@@ -1,0 +1,79 @@
+"""From files of battles to a baseline's directory: split, fit, calibrate, measure, save."""
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import datasets
+import numpy as np
+
+from arena_data.errors import BattleError
+from arena_data.folds import drop_duplicates, training_split
+from arena_data.loading import load_battles
+from baselines.base import Baseline, FloatArray, verdicts_of
+from baselines.lengths import side_free
+from reward_model import calibration
+
+
+def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
+    """Trains, saves, and returns the held-out figures. Raises: BattleError or ValueError for input that is wrong."""
+    if options.extra_file and not baseline.takes_extra:
+        raise BattleError(
+            f"the kind {baseline.kind!r} cannot learn from battles of other sources", fix="drop --extra_file"
+        )
+    battles, doubles = drop_duplicates(load_battles(options.train_file, labels="required"))
+    if doubles:
+        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
+    held_out = drop_duplicates(load_battles(options.eval_file, labels="required"))[0] if options.eval_file else None
+    parts = training_split(
+        battles,
+        held_out,
+        validation_share=options.validation_share,
+        calibration_share=options.calibration_share,
+        num_folds=options.num_folds,
+        fold=options.fold,
+        seed=options.split_seed,
+    )
+    extra = extra_battles(options.extra_file, parts) if options.extra_file else None
+    print(", ".join(f"{name}: {len(part):,} battles" for name, part in parts.items()), file=sys.stderr)
+    started = time.perf_counter()
+    baseline.fit(parts["train"], extra)
+    seconds = time.perf_counter() - started
+    fitted = calibrate(baseline, parts["calibration"])
+    verdicts = verdicts_of(parts["validation"])
+    log_probs = baseline.log_probabilities(parts["validation"])
+    prior = side_free(verdicts_of(parts["train"]).mean(axis=0))
+    metrics = {
+        **figures(fitted.apply(log_probs), verdicts),
+        "log_loss_uncalibrated": calibration.log_loss(log_probs, verdicts),
+        "class_prior_log_loss": calibration.log_loss(np.tile(np.log(prior), (len(verdicts), 1)), verdicts),
+        "battles": len(verdicts),
+        "train_battles": len(parts["train"]),
+        "train_seconds": round(seconds, 3),
+    }
+    baseline.save(options.output_dir, fitted, metrics)
+    return metrics
+
+
+def extra_battles(files: list[str], parts: dict[str, datasets.Dataset]) -> datasets.Dataset:
+    """Battles of other files, without those whose prompt is in a part that is held out."""
+    extra, _ = drop_duplicates(load_battles(files, labels="required"))
+    held_out = set(parts["validation"]["group"]) | set(parts["calibration"]["group"])
+    return extra.select([row for row, group in enumerate(extra["group"]) if group not in held_out])
+
+
+def calibrate(baseline: Baseline, battles: datasets.Dataset) -> calibration.Calibration:
+    """The map that battles which training has not seen ask for."""
+    return calibration.fit(baseline.log_probabilities(battles), verdicts_of(battles), list(battles["group"]))
+
+
+def figures(log_probs: FloatArray, verdicts: FloatArray) -> dict[str, float]:
+    probabilities = np.exp(log_probs)
+    return {
+        "log_loss": calibration.log_loss(log_probs, verdicts),
+        "accuracy": float((log_probs.argmax(1) == verdicts.argmax(1)).mean()),
+        "brier_score": float(((probabilities - verdicts) ** 2).sum(axis=1).mean()),
+        "tie_rate_predicted": float(probabilities[:, 2].mean()),
+        "tie_rate_seen": float(verdicts[:, 2].mean()),
+    }

@@ -1,0 +1,97 @@
+"""Battles whose answer is known: two made-up ways of voting, one that length tells and one that words tell."""
+
+from collections.abc import Callable
+
+import datasets
+import numpy as np
+import pytest
+
+from arena_data.builder import group_of
+from arena_data.schema import FEATURES
+
+A, B, TIE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
+WORDS = (
+    "river",
+    "stone",
+    "cloud",
+    "paper",
+    "window",
+    "garden",
+    "silver",
+    "candle",
+    "forest",
+    "market",
+    "button",
+    "ladder",
+    "pocket",
+    "engine",
+)
+Make = Callable[..., datasets.Dataset]
+
+
+def battles_of(rows: list[tuple[str, str, str, list[float] | None]], source: str = "own") -> datasets.Dataset:
+    """Rows of (prompt, A, B, verdict), one turn each."""
+    full = [
+        dict.fromkeys(FEATURES)
+        | {"id": str(number), "prompt": [prompt], "response_a": [a], "response_b": [b], "verdict": verdict}
+        | {"group": group_of([prompt]), "source": source, "oddities": []}
+        for number, (prompt, a, b, verdict) in enumerate(rows)
+    ]
+    return datasets.Dataset.from_list(full, features=FEATURES)
+
+
+def swapped(battles: datasets.Dataset) -> datasets.Dataset:
+    """The same battles with A and B exchanged, verdicts too."""
+    return datasets.Dataset.from_list(
+        [
+            row
+            | {"response_a": row["response_b"], "response_b": row["response_a"]}
+            | {"verdict": row["verdict"] and [row["verdict"][side] for side in (1, 0, 2)]}
+            for row in battles
+        ],
+        features=FEATURES,
+    )
+
+
+def shuffled(battles: datasets.Dataset, seed: int = 5) -> datasets.Dataset:
+    """The same battles, each with the verdict of another."""
+    order = np.random.default_rng(seed).permutation(len(battles))
+    verdicts = [battles[int(row)]["verdict"] for row in order]
+    return datasets.Dataset.from_list(
+        [row | {"verdict": verdict} for row, verdict in zip(battles, verdicts, strict=True)], features=FEATURES
+    )
+
+
+def by_length(count: int, seed: int, tie_rate: float = 0.3, source: str = "own", **_: object) -> datasets.Dataset:
+    """A tie with a chance of `tie_rate`; otherwise the longer answer wins with a chance of 0.9."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        sides = [" ".join(draw.choice(WORDS, draw.integers(4, 60))) for _ in range(2)]
+        longer = int(len(sides[1]) > len(sides[0]))
+        won = longer if draw.random() < 0.9 else 1 - longer
+        verdict = TIE if draw.random() < tie_rate else (A, B)[won]
+        rows.append((f"Question {source} {seed} {number}?", *sides, verdict))
+    return battles_of(rows, source)
+
+
+def by_words(count: int, seed: int, **_: object) -> datasets.Dataset:
+    """Answers of one length; where one says 'splendid' and the other 'dreadful', the first wins nine times in ten."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        sides = [list(draw.choice(WORDS, 20)) for _ in range(2)]
+        verdict = TIE
+        if draw.random() < 0.75:
+            better = int(draw.integers(2))
+            for side, word in ((better, "splendid"), (1 - better, "dreadful")):
+                sides[side][draw.integers(20)] = word
+            verdict = (A, B)[better if draw.random() < 0.9 else 1 - better]
+        rows.append((f"Question {seed} {number}?", " ".join(sides[0]), " ".join(sides[1]), verdict))
+    return battles_of(rows)
+
+
+@pytest.fixture(scope="session")
+def make() -> dict[str, Make]:
+    """Ways of voting by name; `make["length"](count, seed)` gives labelled battles."""
+    return {"length": by_length, "words": by_words}
