@@ -1,57 +1,62 @@
-"""Calibration: makes predicted probabilities mean what they say, by a map of one or three numbers.
+"""Calibration: makes predicted probabilities mean what they say, by a map fitted on battles the model has not seen.
 
-As a margin and a tie strength of Davidson, log-probabilities are three logits (d/2, -d/2, tau); both maps are linear:
+The maps are those of `reward_model.calibration_maps`. `auto` does not choose between none, temperature and parity_affine:
+it averages them, and what it stores is one map. All three are points (s, a, u) of the parity-affine family, and the log
+loss is convex there, so the average is never worse than the weighted mean of its parts. The weights are
 
-    temperature      d' = d/T     tau' = tau/T        the same as dividing every log-probability by T
-    parity_affine    d' = s d     tau' = t tau + u    s > 0
+    w_m  proportional to  exp(-EVIDENCE * groups * held-out log loss of m),
 
-Neither can favour a side: swapping a battle before or after the map comes to the same, to the last bit. The log loss
-is convex in s, t and u (T = 1/s), so the fit on held-out battles has one answer. A normal prior around the identity
-(`PRIOR_SD`) decides where rows are too few to say. `auto` takes the map of fewest parameters that grouped
-cross-validation cannot tell from the best: within one standard error of their paired difference.
+log loss in grouped cross-validation, counted once a prompt. A map of more parameters pays for them there: one that only
+fits noise raises the held-out loss. Held-out losses of the same rows are not independent, and EVIDENCE below 1 keeps a
+chance lead from taking all the weight. The average is stored only if it beats no calibration by more than one standard
+error of the paired difference, by prompt; otherwise none is stored.
 
-Source: Guo et al. (2017), "On Calibration of Modern Neural Networks", section 4.2; Davidson (1970) as in
-`reward_model.links`; the one-standard-error rule: Hastie, Tibshirani & Friedman, "The Elements of Statistical
-Learning", section 7.10.
+`auto` keeps to maps that cannot favour a side, so a model that is swap-exact stays so to the last bit. With
+`swap_exact=False` the other maps are tried too, and one of them is taken if it beats the average by more than two
+standard errors: it costs the model's symmetry, and is only worth it where the votes really are lopsided.
+
+Source: Yao et al. (2018), "Using Stacking to Average Bayesian Predictive Distributions", section 2.3 (pseudo-BMA);
+Grunwald (2012), "The Safe Bayesian", for evidence to a power below 1; the one-standard-error rule: Hastie, Tibshirani &
+Friedman, "The Elements of Statistical Learning", section 7.10.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import log_softmax
 
+from reward_model.calibration_maps import (
+    METHODS,
+    PARAMETERS,
+    POSITIVE,
+    SWAP_EXACT,
+    apply_map,
+    fit_map,
+    parity_affine_of,
+    strengths,
+)
 from reward_model.rows import (
     FLOOR,
     FloatArray,
+    IntArray,
     check_groups,
     check_log_probs,
     check_verdicts,
     deal_folds,
     group_numbers,
     log_loss,
+    row_losses,
 )
 
 __all__ = ["FLOOR", "METHODS", "PARAMETERS", "Calibration", "fit", "log_loss"]
 
-# In order of the number of parameters: what `auto` prefers comes first.
-METHODS = ("none", "temperature", "parity_affine")
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "temperature": ("temperature",),
-    "parity_affine": ("margin_scale", "tie_scale", "tie_shift"),
-}
-# Of s, t and u around 1, 1 and 0. Scales are wrong by a factor at most; a tie rate may be far off, as after training
-# on battles without ties.
-PRIOR_SD = (0.25, 0.25, 0.5)
-_IDENTITY = np.array([1.0, 1.0, 0.0])
-# Each method moves (s, t, u) away from the identity along these directions.
-_DIRECTIONS = {"none": np.zeros((3, 0)), "temperature": np.array([[1.0], [1.0], [0.0]]), "parity_affine": np.eye(3)}
-_LEAST_SCALE = 1e-3  # keeps s above 0
+AVERAGED = ("none", "temperature", "parity_affine")
+EVIDENCE = 0.25
+# How many standard errors a map must win by: over none, and over the maps that cannot favour a side.
+CLEARLY_BETTER, WORTH_ITS_ASYMMETRY = 1.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Calibration:
         rows: number of battles it was fitted on.
         folds: of the cross-validation; 0 where there was a single group.
         seed: of the folds.
+        averaged: the weight of each map in an average that `auto` made; empty otherwise.
 
     Raises: ValueError for an unknown method, or parameters that are not the method's, not finite or out of range.
     """
@@ -77,6 +83,7 @@ class Calibration:
     rows: int = 0
     folds: int = 0
     seed: int = 0
+    averaged: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_method(self.method, METHODS)
@@ -87,7 +94,7 @@ class Calibration:
         for name, value in self.parameters.items():
             if not _is_finite(value):
                 raise ValueError(f"calibration parameter {name!r} is {value!r}; expected a finite number")
-            if name in ("temperature", "margin_scale") and value <= 0:
+            if name in POSITIVE and value <= 0:
                 raise ValueError(f"calibration parameter {name!r} is {value!r}; expected a number above 0")
         for name in ("log_loss_before", "log_loss_after"):
             if (value := getattr(self, name)) is not None and not _is_finite(value):
@@ -95,6 +102,8 @@ class Calibration:
         for name in ("rows", "folds", "seed"):
             if type(getattr(self, name)) is not int:
                 raise ValueError(f"calibration {name!r} is {getattr(self, name)!r}; expected an integer")
+        if not isinstance(self.averaged, dict) or not all(_is_finite(share) for share in self.averaged.values()):
+            raise ValueError(f"calibration 'averaged' is {self.averaged!r}; expected a number by method")
 
     def apply(self, log_probs: npt.ArrayLike) -> FloatArray:
         """Calibrated log-probabilities.
@@ -107,15 +116,7 @@ class Calibration:
 
         Raises: ValueError for another shape, NaN or +inf.
         """
-        checked = check_log_probs(log_probs)
-        if self.method == "none":
-            return log_softmax(checked, axis=1)
-        values = self.parameters
-        if self.method == "temperature":
-            theta = np.array([1 / values["temperature"], 1 / values["temperature"], 0.0])
-        else:
-            theta = np.array([values[name] for name in PARAMETERS["parity_affine"]])
-        return _mapped(_coordinates(checked), theta)
+        return apply_map(self.method, self.parameters, check_log_probs(log_probs))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict of strings, numbers and None."""
@@ -139,6 +140,7 @@ def fit(
     groups: Sequence[str] | None = None,
     method: str = "auto",
     seed: int = 0,
+    swap_exact: bool = True,
 ) -> Calibration:
     """Fits a map on battles that the model was not trained on.
 
@@ -148,6 +150,7 @@ def fit(
         groups: [n], rows of one group (one prompt) stay in one fold; None: every row is its own group.
         method: one of `METHODS`, or `auto`.
         seed: of the folds.
+        swap_exact: let `auto` keep to maps that cannot favour a side.
 
     Returns:
         the map fitted on all rows, with its log loss in cross-validation.
@@ -158,96 +161,102 @@ def fit(
     checked = check_log_probs(log_probs)
     targets = check_verdicts(verdicts, len(checked))
     names = check_groups(groups, len(checked))
-    group_of_row = group_numbers(names)
     part, folds = deal_folds(names, targets, seed)
-
-    coordinates = _coordinates(checked)
-    candidates = METHODS if method == "auto" else (method,)
-    if folds < 2:
-        candidates = candidates[:1]
-    losses = {name: _held_out_losses(coordinates, targets, part, folds, name) for name in candidates}
-    chosen = _fewest_parameters(losses, group_of_row)
-    theta = _fit_theta(coordinates, targets, chosen)
+    rows = _Rows(checked, targets, group_numbers(names), part, folds)
+    if method != "auto":
+        candidate = _candidate(rows, method)
+    elif folds < 2:
+        candidate = _candidate(rows, "none")
+    else:
+        candidate = _average(rows)
+        if not swap_exact:
+            others = [_candidate(rows, name) for name in METHODS if name not in SWAP_EXACT]
+            best = min(others, key=lambda other: float(other.losses.mean()))
+            if _wins(best.losses, candidate.losses, rows.group_of_row, WORTH_ITS_ASYMMETRY):
+                candidate = best
     return Calibration(
-        method=chosen,
-        parameters=_named(theta, chosen),
-        log_loss_before=log_loss(log_softmax(checked, axis=1), targets),
-        log_loss_after=float(losses[chosen].mean()),
+        method=candidate.method,
+        parameters=candidate.parameters,
+        log_loss_before=log_loss(apply_map("none", {}, checked), targets),
+        log_loss_after=float(candidate.losses.mean()),
         rows=len(checked),
         folds=folds if folds > 1 else 0,
         seed=seed,
+        averaged=candidate.averaged,
     )
 
 
-def _coordinates(log_probs: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Davidson's margin and tie strength, float64 [n] each."""
-    win_a, win_b, tie = log_probs.T
-    return win_a - win_b, tie - (win_a + win_b) / 2
+@dataclass(frozen=True)
+class _Rows:
+    """What is fitted on: float64 [n, 3] twice, the number of each row's group, its fold, and how many folds there are."""
+
+    log_probs: FloatArray
+    verdicts: FloatArray
+    group_of_row: IntArray
+    part: IntArray
+    folds: int
 
 
-def _mapped(coordinates: tuple[FloatArray, FloatArray], theta: FloatArray) -> FloatArray:
-    margin, tie_strength = coordinates
-    half = theta[0] * margin / 2
-    return log_softmax(np.stack([half, -half, theta[1] * tie_strength + theta[2]], axis=1), axis=1)
+@dataclass(frozen=True)
+class _Candidate:
+    """A map fitted on all rows; the same fitted without each fold; and float64 [n], its log loss on that fold's rows."""
+
+    method: str
+    parameters: dict[str, float]
+    by_fold: list[dict[str, float]]
+    losses: FloatArray
+    averaged: dict[str, float] = field(default_factory=dict)
 
 
-def _fit_theta(coordinates: tuple[FloatArray, FloatArray], targets: FloatArray, method: str) -> FloatArray:
-    """(s, t, u) at the minimum of the summed log loss plus the prior."""
-    directions = _DIRECTIONS[method]
-    if directions.shape[1] == 0:
-        return _IDENTITY
-    margin, tie_strength = coordinates
-    rows = len(margin)
-    # A step's own spread: one number that moves both s and t pays once.
-    precision = 1 / (directions * np.array(PRIOR_SD)[:, None]).max(axis=0) ** 2
+def _candidate(rows: _Rows, method: str) -> _Candidate:
+    """A map at the strength of least held-out log loss."""
+    tried = []
+    for strength in strengths(method):
 
-    def loss_and_gradient(steps: FloatArray) -> tuple[float, FloatArray]:
-        shift = directions @ steps
-        predicted = _mapped(coordinates, _IDENTITY + shift)
-        surplus = np.exp(predicted) - targets
-        gradient = np.array(
-            [(surplus[:, 0] - surplus[:, 1]) @ margin / 2, surplus[:, 2] @ tie_strength, surplus[:, 2].sum()]
-        )
-        loss = -(targets * predicted).sum() + (precision * steps**2).sum() / 2
-        return loss / rows, (directions.T @ gradient + precision * steps) / rows
+        def fitted(inside: np.ndarray, strength: float = strength) -> dict[str, float]:
+            return fit_map(method, rows.log_probs[inside], rows.verdicts[inside], strength)
 
-    bounds = [(_LEAST_SCALE - 1, None)] + [(None, None)] * (directions.shape[1] - 1)
-    start = np.zeros(directions.shape[1])
-    options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
-    best = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return _IDENTITY + directions @ best.x
+        by_fold = [fitted(rows.part != fold if rows.folds > 1 else rows.part == fold) for fold in range(rows.folds)]
+        losses = _held_out_losses(rows, method, by_fold)
+        tried.append((float(losses.mean()), fitted, by_fold, losses))
+    _, best, by_fold, losses = min(tried, key=lambda one: one[0])
+    return _Candidate(method, best(np.full(len(rows.part), True)), by_fold, losses)
 
 
-def _named(theta: FloatArray, method: str) -> dict[str, float]:
-    if method == "temperature":
-        return {"temperature": float(1 / theta[0])}
-    return {name: float(value) for name, value in zip(PARAMETERS[method], theta, strict=False)}
-
-
-def _held_out_losses(
-    coordinates: tuple[FloatArray, FloatArray], targets: FloatArray, part: np.ndarray, folds: int, method: str
-) -> FloatArray:
-    """float64 [n]: the log loss of each row under a fit of the other folds, in-sample where there is one fold only."""
-    margin, tie_strength = coordinates
-    losses = np.empty(len(targets))
-    for fold in range(folds):
-        held_out = part == fold
-        fitted = ~held_out if folds > 1 else held_out
-        theta = _fit_theta((margin[fitted], tie_strength[fitted]), targets[fitted], method)
-        predicted = _mapped((margin[held_out], tie_strength[held_out]), theta)
-        losses[held_out] = -(targets[held_out] * predicted).sum(axis=1)
+def _held_out_losses(rows: _Rows, method: str, by_fold: Sequence[Mapping[str, float]]) -> FloatArray:
+    losses = np.empty(len(rows.part))
+    for fold, parameters in enumerate(by_fold):
+        out = rows.part == fold
+        losses[out] = row_losses(apply_map(method, parameters, rows.log_probs[out]), rows.verdicts[out])
     return losses
 
 
-def _fewest_parameters(losses: Mapping[str, FloatArray], group_of_row: np.ndarray) -> str:
-    """The first method whose loss is within one standard error of the best; rows of a group err together."""
-    best = min(losses, key=lambda name: losses[name].mean())
-    for name in losses:
-        excess = losses[name] - losses[best]
-        by_group = np.bincount(group_of_row, weights=excess - excess.mean())
-        if excess.mean() <= np.sqrt((by_group**2).sum()) / len(excess):
-            return name
-    return best
+def _average(rows: _Rows) -> _Candidate:
+    """None, temperature and parity_affine averaged by what they are worth; none where that is not clearly better."""
+    parts = [_candidate(rows, method) for method in AVERAGED]
+    groups = int(rows.group_of_row.max()) + 1
+    evidence = np.array([-EVIDENCE * groups * part.losses.mean() for part in parts])
+    weights = np.exp(evidence - evidence.max())
+    weights /= weights.sum()
+
+    def averaged(of: Callable[[_Candidate], Mapping[str, float]]) -> dict[str, float]:
+        points = np.stack([parity_affine_of(part.method, of(part)) for part in parts])
+        values = (weights @ points).tolist()
+        return dict(zip(PARAMETERS["parity_affine"], values, strict=True))
+
+    by_fold = [averaged(lambda part, fold=fold: part.by_fold[fold]) for fold in range(rows.folds)]  # type: ignore[misc]
+    losses = _held_out_losses(rows, "parity_affine", by_fold)
+    if not _wins(losses, parts[0].losses, rows.group_of_row, CLEARLY_BETTER):
+        return parts[0]
+    shares = {part.method: float(weight) for part, weight in zip(parts, weights, strict=True)}
+    return _Candidate("parity_affine", averaged(lambda part: part.parameters), by_fold, losses, shares)
+
+
+def _wins(losses: FloatArray, over: FloatArray, group_of_row: IntArray, standard_errors: float) -> bool:
+    """Whether the mean is lower by more than so many standard errors; rows of a group err together."""
+    gain = over - losses
+    by_group = np.bincount(group_of_row, weights=gain - gain.mean())
+    return bool(gain.mean() > standard_errors * np.sqrt((by_group**2).sum()) / len(gain))
 
 
 def _check_method(method: Any, known: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import log_softmax
 
 from reward_model.calibration import FLOOR, METHODS, Calibration, fit, log_loss
+from reward_model.calibration_maps import SWAP_EXACT
 
 HELD_OUT = Path(__file__).parents[2] / "../shared/data/predictions/arena_heldout.csv"
 SWAP = [1, 0, 2]
@@ -52,7 +53,7 @@ def test_temperature_agrees_with_trying_them_all() -> None:
     assert log_loss(fitted.apply(predicted), verdicts) == pytest.approx(min(losses), abs=2e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["auto", *SWAP_EXACT])
 def test_swapping_before_or_after_is_the_same_to_the_last_bit(method: str) -> None:
     truth, verdicts = battles(500)
     fitted = fit(truth * 1.5, verdicts, method=method)
@@ -78,16 +79,48 @@ def test_few_rows_do_no_harm() -> None:
     assert max(excess) < 0.05
 
 
-def test_auto_picks_what_the_flaw_calls_for() -> None:
+def test_auto_says_what_the_flaw_calls_for() -> None:
     truth, verdicts = battles(3000)
     assert fit(truth, verdicts).method == "none"
-    assert fit(truth * 2, verdicts).method == "temperature"
+    too_sure = fit(truth * 2, verdicts)
+    assert too_sure.parameters["margin_scale"] == pytest.approx(0.5, abs=0.05)
+    assert too_sure.parameters["tie_scale"] == pytest.approx(0.5, abs=0.1)
+    assert too_sure.parameters["tie_shift"] == pytest.approx(0, abs=0.05)
+    # Both maps can say it, so the one of fewer parameters holds at least as much of the average.
+    assert too_sure.averaged["temperature"] > 0.4 and too_sure.averaged["none"] < 1e-6
     without_ties = truth + np.array([0.0, 0.0, -2.0])
     chosen = fit(log_softmax(without_ties, axis=1), verdicts)
-    assert chosen.method == "parity_affine"
+    assert chosen.averaged["parity_affine"] > 0.999
+    assert chosen.parameters["tie_shift"] == pytest.approx(2, abs=0.3)
     assert chosen.log_loss_before is not None and chosen.log_loss_after is not None
     assert chosen.log_loss_after < chosen.log_loss_before - 0.1
     assert (chosen.rows, chosen.folds) == (3000, 5)
+
+
+def test_auto_is_near_the_better_map_without_knowing_which() -> None:
+    excess = []
+    for seed in range(12):
+        truth, verdicts = battles(2400, seed)
+        seen, fresh = slice(0, 400), slice(400, None)
+        predicted = truth * (1.6 if seed % 2 else 1.0) + np.array([0.0, 0.0, 0.6 * (seed % 3)])
+        losses = [
+            log_loss(fit(predicted[seen], verdicts[seen], method=method).apply(predicted[fresh]), verdicts[fresh])
+            for method in ("auto", "none", "temperature", "parity_affine")
+        ]
+        excess.append(losses[0] - min(losses[1:]))
+    assert np.mean(excess) < 0.002
+
+
+def test_only_lopsided_votes_cost_the_symmetry_and_only_when_allowed() -> None:
+    truth, verdicts = battles(2000)
+    free = fit(truth * 1.5, verdicts, swap_exact=False)
+    assert free.method in SWAP_EXACT
+    # A is shown first and people vote for what is first.
+    lopsided = truth - np.array([0.8, 0.0, 0.0])
+    assert fit(lopsided, verdicts).method in SWAP_EXACT
+    free = fit(lopsided, verdicts, swap_exact=False)
+    assert free.method not in SWAP_EXACT
+    assert log_loss(free.apply(lopsided), verdicts) < log_loss(fit(lopsided, verdicts).apply(lopsided), verdicts) - 0.01
 
 
 def test_copies_of_a_battle_do_not_count_as_evidence() -> None:
@@ -95,7 +128,8 @@ def test_copies_of_a_battle_do_not_count_as_evidence() -> None:
     log_probs, repeated = np.repeat(truth * 1.4, 100, axis=0), np.repeat(verdicts, 100, axis=0)
     groups = [f"prompt {row // 100}" for row in range(4000)]
     grouped, ungrouped = fit(log_probs, repeated, groups), fit(log_probs, repeated)
-    assert len(grouped.parameters) <= len(ungrouped.parameters)
+    # Forty battles cannot tell what four thousand could.
+    assert grouped.method == "none" and ungrouped.method != "none"
     assert grouped.log_loss_after is not None and ungrouped.log_loss_after is not None
     assert fit(log_probs, repeated, groups, "parity_affine").log_loss_after > (  # type: ignore[operator]
         fit(log_probs, repeated, None, "parity_affine").log_loss_after  # type: ignore[operator]
@@ -119,6 +153,11 @@ def test_storing_and_reading_back() -> None:
         assert Calibration.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False))) == fitted
 
 
+def test_files_from_before_averages_are_read() -> None:
+    stored = {"method": "temperature", "parameters": {"temperature": 1.5}, "rows": 9, "folds": 5, "seed": 0}
+    assert Calibration.from_json(stored | {"log_loss_before": 1.0, "log_loss_after": 0.9}).averaged == {}
+
+
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
@@ -133,6 +172,8 @@ def test_storing_and_reading_back() -> None:
         ({"method": "none", "parameters": {}, "rows": "many"}, "'rows'"),
         ({"method": "none"}, "lacks parameters"),
         ({"method": "none", "parameters": {}, "slope": 1}, "slope"),
+        ({"method": "tie_multiplier", "parameters": {"tie_multiplier": -1}}, "above 0"),
+        ({"method": "none", "parameters": {}, "averaged": {"none": "all"}}, "'averaged'"),
         ([], "expected an object"),
     ],
 )
@@ -168,12 +209,14 @@ def test_a_large_models_real_predictions() -> None:
     verdicts = np.eye(3)[[int(row["label"]) for row in rows]]
     order = np.random.default_rng(0).permutation(len(rows))
     halves = order[: len(rows) // 2], order[len(rows) // 2 :]
-    losses: dict[str, list[float]] = {method: [] for method in METHODS}
+    methods = ("none", "temperature", "parity_affine", "auto")
+    losses: dict[str, list[float]] = {method: [] for method in methods}
     for fitted_on, held_out in (halves, halves[::-1]):
-        for method in METHODS:
+        for method in methods:
             fitted = fit(log_probs[fitted_on], verdicts[fitted_on], method=method)
             losses[method].append(log_loss(fitted.apply(log_probs[held_out]), verdicts[held_out]))
-    none, temperature, affine = (float(np.mean(losses[method])) for method in METHODS)
+    none, temperature, affine, auto = (float(np.mean(losses[method])) for method in methods)
     assert none - temperature == pytest.approx(0.016, abs=0.003)
     assert affine < temperature
     assert affine < 0.926
+    assert auto < affine + 0.0005
