@@ -25,7 +25,7 @@ VERDICT_COLOURS = {"A": "#0072b2", "B": "#d55e00", "tie": "#8b8f96"}
 WON, LOST = "#009e73", "#cc79a7"
 ACCENT = "#44589a"
 
-# The page's style sheet defines these; report.html.jinja.
+# The page's style sheet defines these; page.html.jinja.
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",

@@ -1,0 +1,138 @@
+"""The changes of text that an audit tries on a model, and which battles it tries them on.
+
+Each probe takes real battles and changes one response of each, A's and B's in turn. A battle qualifies where the change
+changes something; what is put on in English goes on English responses only; what is rare is looked for everywhere.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+
+from arena_data import counterfactuals, markup
+from arena_data.counterfactuals import Change, altered, changed_turns, reads_as_english, swapped
+from arena_data.schema import FEATURES
+from arena_data.style import RESPONSE_FEATURES, StyleArrays
+
+# Looked at before a probe gives up finding battles that qualify, as a multiple of the number wanted.
+_POOL = 4
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One change.
+
+    Args:
+        name: its key in the figures.
+        family: verbosity, formatting or self_promotion.
+        label: what is done to the response, as the page says it.
+        change: text to text.
+        trait: the trait it adds or takes away, a key of `reward_model.audit.TRAITS`; None for length.
+        adds: whether it adds the trait (or length) rather than takes it away.
+        english: whether it fits English responses only.
+        needs: style features of which a response must have one to qualify; empty for any.
+    """
+
+    name: str
+    family: str
+    label: str
+    change: Change
+    trait: str | None = None
+    adds: bool = True
+    english: bool = False
+    needs: tuple[str, ...] = ()
+
+
+_LISTS, _BOLD, _HEADINGS = ("log_bullets", "log_numbered"), ("log_bold",), ("log_headings",)
+
+PROBES: tuple[Probe, ...] = (
+    Probe("padded", "verbosity", "padded with empty sentences", counterfactuals.padded, english=True),
+    Probe("said_twice", "verbosity", "said twice", counterfactuals.said_twice),
+    Probe("closing", "verbosity", "closing courtesy added", counterfactuals.with_closing, english=True),
+    Probe("lists_added", "formatting", "sentences made a list", markup.with_lists, "lists"),
+    Probe("lists_removed", "formatting", "list markers removed", markup.without_lists, "lists", False, needs=_LISTS),
+    Probe("bold_added", "formatting", "opening words in bold", markup.with_bold, "bold"),
+    Probe("bold_removed", "formatting", "bold removed", markup.without_bold, "bold", False, needs=_BOLD),
+    Probe("headings_added", "formatting", "headings added", markup.with_headings, "headings", english=True),
+    Probe(
+        "headings_removed", "formatting", "heading signs removed", markup.without_headings, "headings", False,
+        needs=_HEADINGS,
+    ),
+    Probe("naming_added", "self_promotion", "names itself", counterfactuals.naming_itself, "self_naming", english=True),
+    Probe(
+        "naming_removed", "self_promotion", "naming removed", counterfactuals.not_naming_itself, "self_naming", False,
+        needs=("self_naming",),
+    ),
+    Probe(
+        "praise_added", "self_promotion", "praises itself", counterfactuals.praising_itself, "self_praise", english=True
+    ),
+    Probe(
+        "praise_removed", "self_promotion", "praise removed", counterfactuals.not_praising_itself, "self_praise", False,
+        needs=("self_praise",),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A probe's battles. rows: int [k], of the battles audited; sides: [k], "a" or "b"; variants: k changed battles;
+    growth: float [k], log2 of the changed response's length over its length before, in characters."""
+
+    probe: Probe
+    rows: np.ndarray
+    sides: list[str]
+    variants: datasets.Dataset
+    growth: np.ndarray
+
+
+def _characters(turns: Sequence[str | None] | None) -> int:
+    return sum(len(turn or "") for turn in turns or ())
+
+
+def _qualifies(probe: Probe, turns: Sequence[str | None] | None) -> bool:
+    if probe.english and not reads_as_english("\n".join(turn or "" for turn in turns or ())):
+        return False
+    return changed_turns(turns, probe.change) != list(turns or ())
+
+
+def make_trial(probe: Probe, battles: datasets.Dataset, style: StyleArrays, order: np.ndarray, most: int) -> Trial:
+    """At most `most` battles that qualify, taken in the order given (int, a permutation of the rows)."""
+    if probe.needs:
+        columns = [RESPONSE_FEATURES.index(name) for name in probe.needs]
+        has = {"a": (style.a[:, columns] > 0).any(axis=1), "b": (style.b[:, columns] > 0).any(axis=1)}
+        order = order[(has["a"] | has["b"])[order]]
+    pool = battles.select(order[: _POOL * most])
+    places: list[int] = []
+    sides: list[str] = []
+    growth: list[float] = []
+    for place, row in enumerate(pool.select_columns(["response_a", "response_b"])):
+        if len(places) == most:
+            break
+        preferred = "ab"[len(places) % 2]
+        for side in (preferred, "b" if preferred == "a" else "a"):
+            turns = row[f"response_{side}"]
+            if _qualifies(probe, turns):
+                longer = _characters(changed_turns(turns, probe.change))
+                growth.append(float(np.log2((1 + longer) / (1 + _characters(turns)))))
+                places.append(place)
+                sides.append(side)
+                break
+    variants = altered(pool.select(places), sides, probe.change)
+    return Trial(probe, order[places].astype(np.int64), sides, _renamed(variants, probe.name), np.array(growth))
+
+
+def swap_trial(battles: datasets.Dataset, order: np.ndarray, most: int) -> tuple[np.ndarray, datasets.Dataset]:
+    """Rows int [k] of at most `most` battles, and these battles with A and B exchanged."""
+    rows = order[:most]
+    return rows, _renamed(swapped(battles.select(rows)), "swapped")
+
+
+def _renamed(variants: datasets.Dataset, name: str) -> datasets.Dataset:
+    """A variant is another battle than the one it was made of, and has an id of its own."""
+    columns = {column: list(variants[column]) for column in FEATURES}
+    columns["id"] = [f"{battle} {name}" for battle in columns["id"]]
+    return datasets.Dataset.from_dict(columns, features=FEATURES)
+
+
+Predict = Callable[[datasets.Dataset], np.ndarray]
