@@ -81,6 +81,10 @@ def shorten(name: str, columns: int = LABEL_COLUMNS) -> str:
     return "".join(kept)
 
 
+def _natural_width(opening: re.Match[str]) -> str:
+    return f'{opening[1]} style="--natural: {580 * float(opening[2]) / 360:.0f}px"'
+
+
 def _to_svg(figure: Figure, name: str) -> str:
     stream = io.StringIO()
     with warnings.catch_warnings():
@@ -97,7 +101,8 @@ def _to_svg(figure: Figure, name: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    # All pictures come at one scale, so that letters are the same size in each: 5 inches are 580 px.
+    text = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', _natural_width, text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true" focusable="false"', text, count=1)
     for colour, variable in _VARIABLES.items():
         text = text.replace(f": {colour}", f": var({variable})")

@@ -27,6 +27,7 @@ from reward_model.audit_observed import (
     win_share,
 )
 from reward_model.audit_probes import PROBES, Predict, Trial, make_trial, swap_trial
+from reward_model.metrics import measure_swaps
 from reward_model.resampling import Estimate, Resampling
 
 Figures = dict[str, Any]
@@ -64,7 +65,8 @@ def audit(
     if len(battles) == 0 or any(verdict is None for verdict in battles["verdict"]):
         raise ValueError("an audit needs battles, each with a verdict")
     counted = style if style is not None else style_arrays(battles, progress=progress)
-    probabilities = np.exp(np.asarray(log_probs, np.float64))
+    log_probs = np.asarray(log_probs, np.float64)
+    probabilities = np.exp(log_probs)
     verdicts = np.asarray(list(battles["verdict"]), np.float64)
     groups = list(battles["group"])
     drawn = Resampling(groups, seed=seed)
@@ -80,7 +82,7 @@ def audit(
     length = compare_slopes(drawn, model, people, doublings)
     traits = {trait: observed_trait(drawn, model, people, counted, trait) for trait in TRAITS}
     changed = [
-        _changed(trial, probabilities, answer, groups, length, traits, seed)
+        _changed(trial, probabilities, np.exp(answer), groups, length, traits, seed)
         for trial, answer in zip(trials, answers[1:], strict=True)
     ]
     return {
@@ -88,7 +90,7 @@ def audit(
         "probed_at_most": max_battles,
         "position": {
             "observed": compare_means(drawn, 2 * model, 2 * people),
-            "swapped": _swapped(probabilities[swap_rows], answers[0], [groups[row] for row in swap_rows], seed),
+            "swapped": _swapped(log_probs[swap_rows], answers[0], [groups[row] for row in swap_rows], seed),
         },
         "verbosity": {
             "per_doubling": length,
@@ -112,13 +114,13 @@ def audit(
 
 
 def _predict_all(predict: Predict, parts: list[datasets.Dataset]) -> list[np.ndarray]:
-    """Probabilities float64 [k, 3] of each part; one call, so that the model sorts and batches them together."""
+    """Log-probabilities float64 [k, 3] of each part; one call, so that the model sorts and batches them together."""
     whole = datasets.concatenate_datasets(parts)
     answer = np.asarray(predict(whole), np.float64)
     if answer.shape != (len(whole), 3):
         raise ValueError(f"predictions have shape {answer.shape}; expected ({len(whole)}, 3)")
     ends = np.cumsum([len(part) for part in parts])[:-1]
-    return [np.exp(part) for part in np.split(answer, ends)]
+    return np.split(answer, ends)
 
 
 def _of_family(changed: list[Figures], family: str) -> list[Figures]:
@@ -126,13 +128,15 @@ def _of_family(changed: list[Figures], family: str) -> list[Figures]:
 
 
 def _swapped(before: np.ndarray, after: np.ndarray, groups: list[str], seed: int) -> Figures:
-    """What being shown first is worth to the same response, and how often the likeliest verdict depends on it."""
-    back = after[:, [1, 0, 2]]
-    drawn = Resampling(groups, seed=seed)
+    """What being shown first is worth to the same response, and how much the verdict depends on it.
+
+    before, after: log-probabilities float [k, 3] of battles and of the same with A and B exchanged.
+    """
+    shown_first, shown_second = win_share(np.exp(before)), 1 - win_share(np.exp(after))
+    depends = measure_swaps(before, after, groups, seed=seed)
     return {
-        "first": drawn.mean(win_share(before) - win_share(back)),
-        "inconsistent": drawn.mean(before.argmax(axis=1) != back.argmax(axis=1)),
-        "largest_difference": float(np.abs(before - back).max()),
+        "first": Resampling(groups, seed=seed).mean(shown_first - shown_second),
+        **{name: figure.to_json() | {"battles": len(groups)} for name, figure in depends.items()},
     }
 
 
@@ -154,7 +158,9 @@ def _changed(
         factor = float(trial.growth.mean()) if len(old) else 0.0
         expected = {name: _scaled(length[name], factor) for name in ("model", "people")}
     else:
-        expected = {name: _scaled(traits[probe.trait][name], 1.0 if probe.adds else -1.0) for name in ("model", "people")}
+        expected = {
+            name: _scaled(traits[probe.trait][name], 1.0 if probe.adds else -1.0) for name in ("model", "people")
+        }
     return {
         "name": probe.name,
         "family": probe.family,

@@ -13,7 +13,7 @@ import numpy as np
 import regex
 
 from arena_data.counterfactuals import reads_as_english
-from reward_model.audit_observed import LEAST_BATTLES, compare_means, compare_slopes
+from reward_model.audit_observed import LEAST_BATTLES, compare_means, compare_slopes, win_share
 from reward_model.resampling import Resampling
 
 Figures = dict[str, Any]
@@ -74,13 +74,13 @@ def describe_languages(
     groups = [(name, names == name) for name in shown]
     if rest := [name for name, _ in counts if name not in shown]:
         groups.append((rest[0] if len(rest) == 1 else f"{len(rest)} others", ~np.isin(names, shown)))
-    centred = [three[:, 0] + 0.5 * three[:, 2] - 0.5 for three in (model, people)]
+    model_share, people_share = (win_share(three) - 0.5 for three in (model, people))
     return [
         {
             "language": name,
             "battles": int(inside.sum()),
             "tie": compare_means(drawn, model[:, 2], people[:, 2], inside),
-            "per_doubling": compare_slopes(drawn, *centred, np.where(inside, doublings, 0.0)),
+            "per_doubling": compare_slopes(drawn, model_share, people_share, np.where(inside, doublings, 0.0)),
         }
         for name, inside in groups
     ]

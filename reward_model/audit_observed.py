@@ -52,7 +52,9 @@ def _compared(model: Estimate, people: Estimate, difference: Estimate) -> Figure
     return {"model": model, "people": people, "difference": difference, "stance": stance(model, people, difference)}
 
 
-def compare_means(drawn: Resampling, model: np.ndarray, people: np.ndarray, inside: np.ndarray | None = None) -> Figures:
+def compare_means(
+    drawn: Resampling, model: np.ndarray, people: np.ndarray, inside: np.ndarray | None = None
+) -> Figures:
     """Means of both over the battles of a mask, with that of the difference. model, people: float [n]."""
     return _compared(drawn.mean(model, inside), drawn.mean(people, inside), drawn.mean(model - people, inside))
 
@@ -74,7 +76,8 @@ def has_trait(style: StyleArrays, trait: str) -> tuple[np.ndarray, np.ndarray]:
     """bool [n] twice: whether A has it, whether B has it."""
     _, features, threshold = TRAITS[trait]
     columns = [RESPONSE_FEATURES.index(name) for name in features]
-    return (style.a[:, columns] > threshold).any(axis=1), (style.b[:, columns] > threshold).any(axis=1)
+    has_a, has_b = ((side[:, columns] > threshold).max(axis=1) for side in (style.a, style.b))
+    return has_a, has_b
 
 
 def observed_trait(drawn: Resampling, model: np.ndarray, people: np.ndarray, style: StyleArrays, trait: str) -> Figures:

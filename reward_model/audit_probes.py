@@ -26,7 +26,8 @@ class Probe:
     Args:
         name: its key in the figures.
         family: verbosity, formatting or self_promotion.
-        label: what is done to the response, as the page says it.
+        label: what is done to the response, in a few words.
+        how: the same, exactly.
         change: text to text.
         trait: the trait it adds or takes away, a key of `reward_model.audit.TRAITS`; None for length.
         adds: whether it adds the trait (or length) rather than takes it away.
@@ -37,6 +38,7 @@ class Probe:
     name: str
     family: str
     label: str
+    how: str
     change: Change
     trait: str | None = None
     adds: bool = True
@@ -45,33 +47,39 @@ class Probe:
 
 
 _LISTS, _BOLD, _HEADINGS = ("log_bullets", "log_numbered"), ("log_bold",), ("log_headings",)
+_VERBOSITY, _FORMATTING, _SELF_PROMOTION = "verbosity", "formatting", "self_promotion"
 
+# fmt: off
 PROBES: tuple[Probe, ...] = (
-    Probe("padded", "verbosity", "padded with empty sentences", counterfactuals.padded, english=True),
-    Probe("said_twice", "verbosity", "said twice", counterfactuals.said_twice),
-    Probe("closing", "verbosity", "closing courtesy added", counterfactuals.with_closing, english=True),
-    Probe("lists_added", "formatting", "sentences made a list", markup.with_lists, "lists"),
-    Probe("lists_removed", "formatting", "list markers removed", markup.without_lists, "lists", False, needs=_LISTS),
-    Probe("bold_added", "formatting", "opening words in bold", markup.with_bold, "bold"),
-    Probe("bold_removed", "formatting", "bold removed", markup.without_bold, "bold", False, needs=_BOLD),
-    Probe("headings_added", "formatting", "headings added", markup.with_headings, "headings", english=True),
-    Probe(
-        "headings_removed", "formatting", "heading signs removed", markup.without_headings, "headings", False,
-        needs=_HEADINGS,
-    ),
-    Probe("naming_added", "self_promotion", "names itself", counterfactuals.naming_itself, "self_naming", english=True),
-    Probe(
-        "naming_removed", "self_promotion", "naming removed", counterfactuals.not_naming_itself, "self_naming", False,
-        needs=("self_naming",),
-    ),
-    Probe(
-        "praise_added", "self_promotion", "praises itself", counterfactuals.praising_itself, "self_praise", english=True
-    ),
-    Probe(
-        "praise_removed", "self_promotion", "praise removed", counterfactuals.not_praising_itself, "self_praise", False,
-        needs=("self_praise",),
-    ),
-)  # fmt: skip
+    Probe("padded", _VERBOSITY, "padded with empty sentences",
+          "Sentences that are true of any answer stand before and after it, until it is half as long again.",
+          counterfactuals.padded, english=True),
+    Probe("said_twice", _VERBOSITY, "said twice", "The whole text once more below itself.", counterfactuals.said_twice),
+    Probe("closing", _VERBOSITY, "closing courtesy added", f"“{counterfactuals.CLOSING}”",
+          counterfactuals.with_closing, english=True),
+    Probe("lists_added", _FORMATTING, "sentences made a list",
+          "Paragraphs of three sentences or more become a bullet a sentence.", markup.with_lists, "lists"),
+    Probe("lists_removed", _FORMATTING, "list markers removed", "Items stay as lines without bullet or number.",
+          markup.without_lists, "lists", adds=False, needs=_LISTS),
+    Probe("bold_added", _FORMATTING, "opening words in bold", "The first three words of each paragraph become bold.",
+          markup.with_bold, "bold"),
+    Probe("bold_removed", _FORMATTING, "bold removed", "The words stay, their asterisks go.",
+          markup.without_bold, "bold", adds=False, needs=_BOLD),
+    Probe("headings_added", _FORMATTING, "headings added",
+          "“## Answer” stands on top, and “## Details” over the second paragraph.",
+          markup.with_headings, "headings", english=True),
+    Probe("headings_removed", _FORMATTING, "heading signs removed", "Headings stay as lines without their number signs.",
+          markup.without_headings, "headings", adds=False, needs=_HEADINGS),
+    Probe("naming_added", _SELF_PROMOTION, "names itself", f"Opens with: “{counterfactuals.NAMING}”",
+          counterfactuals.naming_itself, "self_naming", english=True),
+    Probe("naming_removed", _SELF_PROMOTION, "naming removed", "Sentences in which it names itself are gone.",
+          counterfactuals.not_naming_itself, "self_naming", adds=False, needs=("self_naming",)),
+    Probe("praise_added", _SELF_PROMOTION, "praises itself", f"Ends with: “{counterfactuals.PRAISE}”",
+          counterfactuals.praising_itself, "self_praise", english=True),
+    Probe("praise_removed", _SELF_PROMOTION, "praise removed", "Sentences in which it praises itself are gone.",
+          counterfactuals.not_praising_itself, "self_praise", adds=False, needs=("self_praise",)),
+)
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,8 @@ def make_trial(probe: Probe, battles: datasets.Dataset, style: StyleArrays, orde
     """At most `most` battles that qualify, taken in the order given (int, a permutation of the rows)."""
     if probe.needs:
         columns = [RESPONSE_FEATURES.index(name) for name in probe.needs]
-        has = {"a": (style.a[:, columns] > 0).any(axis=1), "b": (style.b[:, columns] > 0).any(axis=1)}
-        order = order[(has["a"] | has["b"])[order]]
+        has = np.any((style.a[:, columns] > 0) | (style.b[:, columns] > 0), axis=1)
+        order = order[np.flatnonzero(has[order])]
     pool = battles.select(order[: _POOL * most])
     places: list[int] = []
     sides: list[str] = []

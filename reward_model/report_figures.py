@@ -5,17 +5,23 @@ Soft verdicts count by their fractions.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import numpy as np
+from scipy.special import log_softmax
 from scipy.stats import kendalltau, rankdata
 
 from arena_data.ranking import ELO_PER_LOGIT, rank_models
 from arena_data.schema import LABELS
 from reward_model.audit_language import SHOWN, languages_of
+from reward_model.audit_observed import LEAST_BATTLES
+from reward_model.metrics import STATISTICS, Measured, measure
+from reward_model.reliability import equal_bins
 from reward_model.report_data import PRIOR, ReportData
-from reward_model.resampling import Resampling
+from reward_model.resampling import Estimate, Resampling
+from reward_model.rows import check_log_probs, row_losses
 
 Figures = dict[str, Any]
 
@@ -24,73 +30,66 @@ _LEAST_IN_BIN = 20
 SURPRISING = 20
 PAIRS_SHOWN = 15
 LENGTH_GROUPS = 5
-_FLOOR = float(np.log(1e-15))  # as scikit-learn's log_loss clips
+BEFORE = "before calibration"
+CALIBRATION_ERRORS = ("top_label_calibration_error", "classwise_calibration_error")
 
 
 def losses(log_probs: np.ndarray, verdicts: np.ndarray) -> np.ndarray:
     """float64 [n]: cross-entropy of each battle, in nats."""
-    return -(verdicts * np.maximum(np.asarray(log_probs, np.float64), _FLOOR)).sum(axis=1)
+    return row_losses(log_softmax(check_log_probs(log_probs), axis=1), verdicts)
 
 
 def describe_quality(data: ReportData, drawn: Resampling) -> Figures:
-    """Log loss, accuracy, Brier score, ties, and A against B; log loss of the peers and what the model gains on them."""
-    verdicts, probabilities = data.verdicts, np.exp(np.asarray(data.log_probs, np.float64))
+    """Every figure of `reward_model.metrics`; ties; log loss before calibration and of the peers, and the gain on each."""
+    verdicts, groups = data.verdicts, list(data.battles["group"])
     own = losses(data.log_probs, verdicts)
-    peers = {}
-    for name, log_probs in data.peers.items():
+    others = {} if data.log_probs_raw is None else {BEFORE: data.log_probs_raw}
+    compared = {}
+    for name, log_probs in {**others, **data.peers}.items():
         theirs = losses(log_probs, verdicts)
-        peers[name] = {"log_loss": drawn.mean(theirs), "gain": drawn.mean(theirs - own)}
-    raw = None
-    if data.log_probs_raw is not None:
-        before = losses(data.log_probs_raw, verdicts)
-        raw = {"log_loss": drawn.mean(before), "gain": drawn.mean(before - own)}
+        compared[name] = {"log_loss": drawn.mean(theirs), "gain": drawn.mean(theirs - own)}
+    ties = np.exp(np.asarray(data.log_probs, np.float64))[:, 2]
     return {
-        "log_loss": drawn.mean(own),
-        "accuracy": drawn.mean(verdicts[np.arange(len(own)), probabilities.argmax(axis=1)]),
-        "brier_score": drawn.mean(((probabilities - verdicts) ** 2).sum(axis=1)),
-        "auc_a_against_b": _auc(probabilities, verdicts),
-        "tie_predicted": drawn.mean(probabilities[:, 2]),
+        "metrics": _measured(data.log_probs, verdicts, groups, tuple(STATISTICS)),
+        "tie_predicted": drawn.mean(ties),
         "tie_seen": drawn.mean(verdicts[:, 2]),
-        "before_calibration": raw,
-        "peers": peers,
+        "before_calibration": compared.pop(BEFORE, None),
+        "peers": compared,
     }
 
 
-def _auc(probabilities: np.ndarray, verdicts: np.ndarray) -> float | None:
-    """How often the margin of a battle that A won is above that of one that B won; soft verdicts weigh by fractions."""
-    margin = probabilities[:, 0] - probabilities[:, 1]
-    won, lost = verdicts[:, 0], verdicts[:, 1]
-    if not won.sum() or not lost.sum():
-        return None
-    place = rankdata(margin, method="dense") - 1
-    below = np.bincount(place, lost)
-    wins = np.bincount(place, won)
-    return float((wins * (np.cumsum(below) - below / 2)).sum() / (won.sum() * lost.sum()))
+def _measured(log_probs: np.ndarray, verdicts: np.ndarray, groups: list[str], names: Sequence[str]) -> Figures:
+    figures = measure(log_probs, verdicts, groups, names)
+    return {name: _estimate(figure) | {"battles": len(verdicts)} for name, figure in figures.items()}
+
+
+def _estimate(figure: Measured) -> Estimate:
+    plain = figure.to_json()
+    # Near its floor of 0, a reflected interval may leave out the figure that it is about; it then says nothing.
+    return plain if figure.low <= figure.value <= figure.high else plain | {"low": None, "high": None}
 
 
 def describe_calibration(data: ReportData, drawn: Resampling) -> Figures:
-    """Reliability of each verdict before and after calibration: bins of about equal size, and the error over them."""
-    verdicts = data.verdicts
+    """Reliability curves of each verdict, and calibration errors, after calibration and, where there was one, before."""
+    verdicts, groups = data.verdicts, list(data.battles["group"])
     stages = {"after": data.log_probs} | ({} if data.log_probs_raw is None else {"before": data.log_probs_raw})
     return {
         stage: {
-            label: _reliability(np.exp(np.asarray(log_probs, np.float64))[:, place], verdicts[:, place], drawn)
-            for place, label in enumerate(LABELS)
+            "errors": _measured(log_probs, verdicts, groups, CALIBRATION_ERRORS),
+            "curves": {
+                label: _curve(np.exp(np.asarray(log_probs, np.float64))[:, place], verdicts[:, place], drawn)
+                for place, label in enumerate(LABELS)
+            },
         }
         for stage, log_probs in stages.items()
     }
 
 
-def _reliability(predicted: np.ndarray, seen: np.ndarray, drawn: Resampling) -> Figures:
-    bins = int(np.clip(len(predicted) // _LEAST_IN_BIN, 1, BINS))
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, bins + 1)[1:-1]))
-    bin_of_battle = np.searchsorted(edges, predicted, side="right")
-    rows = []
-    for number in np.unique(bin_of_battle):
-        inside = bin_of_battle == number
-        rows.append({"predicted": float(predicted[inside].mean()), "seen": drawn.mean(seen, inside)})
-    gaps = [row["seen"]["battles"] * abs(row["predicted"] - row["seen"]["value"]) for row in rows]
-    return {"bins": rows, "error": float(sum(gaps) / len(predicted))}
+def _curve(predicted: np.ndarray, seen: np.ndarray, drawn: Resampling) -> list[Figures]:
+    """What was predicted and what came, in bins of about equal numbers of battles."""
+    bin_of_battle = equal_bins(predicted, int(np.clip(len(predicted) // _LEAST_IN_BIN, 1, BINS)))
+    bins = [bin_of_battle == number for number in range(bin_of_battle.max() + 1)]
+    return [{"predicted": float(predicted[inside].mean()), "seen": drawn.mean(seen, inside)} for inside in bins]
 
 
 def describe_confusion(data: ReportData) -> Figures:
@@ -161,10 +160,11 @@ def _length_groups(lengths: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 def _most_frequent(names: list[str], shown: int) -> list[tuple[str, np.ndarray]]:
     array = np.array(names, dtype=object)
-    ordered = [name for name, _ in sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))]
-    groups = [(name, array == name) for name in ordered[:shown]]
-    if rest := ordered[shown:]:
-        groups.append((f"{len(rest)} others", np.isin(array, np.array(rest, dtype=object))))
+    ordered = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+    named = [name for name, count in ordered[:shown] if count >= LEAST_BATTLES]
+    groups = [(name, array == name) for name in named]
+    if rest := [name for name, _ in ordered if name not in named]:
+        groups.append((rest[0] if len(rest) == 1 else f"{len(rest)} others", np.isin(array, rest)))
     return groups
 
 
@@ -230,5 +230,3 @@ def describe_surprising(data: ReportData) -> list[Figures]:
         }
         for row in np.argsort(-own, kind="stable")[:SURPRISING]
     ]
-
-

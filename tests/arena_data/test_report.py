@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,9 @@ from arena_data.report import render
 from arena_data.schema import FEATURES
 from arena_data.shares import share
 from arena_data.statistics import describe
+from tests.browser import CHROMIUM, visit
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "arena" / "train.csv"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 A, B, TIE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
 
 
@@ -259,13 +257,11 @@ def test_bad_input_is_one_line_and_exit_2(hostile: Path, tmp_path: Path, capsys:
 def test_page_opens_in_a_browser_without_script_or_request(hostile: Path, tmp_path: Path) -> None:
     page = tmp_path / "eda.html"
     assert main([str(hostile), "--report", str(page), "--num_proc", "1"]) == 0
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    flags += " --disable-component-update --disable-sync --enable-logging=stderr --v=0 --dump-dom"
-    command = [str(CHROMIUM), *flags.split(), f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    assert "<title>Battles at a glance</title>" in done.stdout and "<svg" in done.stdout
-    assert "&lt;script&gt;" in done.stdout and "<script" not in done.stdout
-    assert "CONSOLE" not in done.stderr  # a script's error, or a request that the page's policy refused
+    seen = visit(page, tmp_path / "profile")
+    assert "<title>Battles at a glance</title>" in seen.dom and "<svg" in seen.dom
+    assert "&lt;script&gt;" in seen.dom and "<script" not in seen.dom
+    assert not seen.console  # a script's error, or a request that the page's policy refused
+    assert seen.requests == ["/eda.html"]
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no real data here")
