@@ -38,7 +38,12 @@ KINDS: dict[str, tuple[str, str]] = {
         "baselines.lengths:LengthBuckets",
         "the mean verdict of battles with a like difference in length",
     ),
+    "length_tree": ("baselines.length_tree:LengthTree", "a decision tree on lengths"),
     "style": ("baselines.style:StyleRegression", "Davidson regression on what can be counted without reading"),
+    "tfidf_logistic": ("baselines.tfidf:TfIdfLogistic", "TF-IDF, multinomial logistic regression"),
+    "tfidf_svm": ("baselines.tfidf:TfIdfSVM", "TF-IDF, linear SVM made probabilities"),
+    "tfidf_forest": ("baselines.tfidf:TfIdfForest", "TF-IDF, random forest"),
+    "lightgbm": ("baselines.boosting:BoostedTrees", "boosted trees on word counts and text statistics"),
 }
 
 FloatArray = npt.NDArray[np.float64]

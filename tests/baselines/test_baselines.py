@@ -17,7 +17,12 @@ from reward_model.calibration import Calibration, log_loss
 # The best log loss that can be is 0.61 + 0.7 · 0.33 = 0.84 by length (ties at random) and 0.75 · 0.33 = 0.24 by words.
 CASES: dict[str, tuple[str, dict[str, Any], float]] = {
     "length_buckets": ("length", {}, 0.90),
+    "length_tree": ("length", {}, 0.90),
     "style": ("length", {}, 0.93),
+    "tfidf_logistic": ("words", {}, 0.55),
+    "tfidf_svm": ("words", {"analyzer": "char_wb", "max_features": 1000}, 0.55),
+    "tfidf_forest": ("words", {"clean": True, "trees": 40, "max_features": 300}, 0.75),
+    "lightgbm": ("words", {"rounds": 200, "patience": 20}, 0.55),
 }
 TRAIN, HELD_OUT = 600, 300
 Fitted = dict[str, tuple[Baseline, Baseline]]
@@ -172,3 +177,12 @@ def write_battles(path: Path, battles: Any) -> str:
     ]
     path.write_text("\n".join(json.dumps(line) for line in lines))
     return str(path)
+
+
+@pytest.mark.parametrize("kind", ["prior", *CASES])
+def test_no_battles_have_no_probabilities(kind: str, fitted: Fitted, make: dict[str, Make]) -> None:
+    battles = make["length"](30, 1)
+    baseline = fitted[kind][0] if kind in fitted else class_of(kind)()
+    if kind not in fitted:
+        baseline.fit(battles)
+    assert baseline.log_probabilities(battles.select([])).shape == (0, 3)

@@ -1,0 +1,36 @@
+"""scikit-learn's objects on disk without pickle: skops' files, which name the types they hold; only these are loaded.
+
+Source: https://skops.readthedocs.io/en/stable/persistence.html
+"""
+
+from pathlib import Path
+from typing import Any
+
+import skops.io
+
+from arena_data.errors import BattleError
+from arena_data.output import write_bytes_atomically
+
+# What our systems are made of, beside what skops trusts by itself. None of it runs code when it is made.
+TRUSTED = {
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.tree._tree.Tree",
+}
+
+
+def save(path: Path, content: Any) -> None:
+    write_bytes_atomically(path, skops.io.dumps(content))
+
+
+def load(path: Path) -> Any:
+    """Raises: BattleError for a file that is missing, broken or holds types beyond `TRUSTED`."""
+    try:
+        found = set(skops.io.get_untrusted_types(file=path))
+        if found - TRUSTED:
+            raise BattleError("holds types that are not trusted", file=path, found=sorted(found - TRUSTED))
+        return skops.io.load(path, trusted=sorted(found))
+    except BattleError:
+        raise
+    except Exception as error:  # a zip file's, JSON's and each type's own ways of being broken
+        raise BattleError(f"cannot be read as a skops file ({error})", file=path, fix="train it again") from error
