@@ -49,6 +49,23 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Finds out before long work whether the path can be written, without touching what is there.
+
+    Raises: BattleError for a directory, a missing or read-only folder, or something that is no regular file.
+    """
+    try:
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise OSError("is a directory" if target.is_dir() else "not a regular file")
+        probe = target.with_name(f".{secrets.token_hex(8)}.part")
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+
+
 def _replace(target: Path, content: bytes) -> None:
     permissions = None
     if target.exists():

@@ -68,6 +68,11 @@ class BattleEncoder:
             raise ValueError(f"encoding is {self.encoding!r}; expected one of {', '.join(get_args(Encoding))}")
         self._truncation()  # Refuses a budget too small before any battle is read.
 
+    @property
+    def least_max_length(self) -> int:
+        """The smallest budget that this tokenizer and template can do with."""
+        return self._truncation().least_max_length + len(self._closing())
+
     def _truncation(self) -> SeparateTruncation | JointTruncation:
         count, joint_count, offsets = for_tokenizer(self.tokenizer)
         room = self.max_length - len(self._closing())
@@ -90,27 +95,28 @@ class BattleEncoder:
 
     def __call__(self, battles: datasets.Dataset, *, progress: bool = False) -> datasets.Dataset:
         """Columns `input_ids_a`, `input_ids_b`, `tokens_cut` (of the longer loss of the two rows), in the same order."""
-        truncation, closing = self._truncation(), self._closing()
 
         def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
             rows = list(zip(batch["prompt"], batch["response_a"], batch["response_b"], strict=True))
             columns: dict[str, list[Any]] = {}
             cut = np.zeros(len(rows), dtype=np.int64)
             for side in SIDES:
-                ids, cut_here = self._encode_side(rows, side, truncation)
-                columns[f"input_ids_{side}"] = [row + closing for row in ids]
+                ordered = rows if side == "a" else [(prompt, b, a) for prompt, a, b in rows]
+                columns[f"input_ids_{side}"], cut_here = self.encode_rows(ordered)
                 cut = np.maximum(cut, cut_here)
             return columns | {"tokens_cut": cut.tolist()}
 
         return _mapped(battles, encode, progress)
 
-    def _encode_side(
-        self, rows: Sequence[tuple[Any, Any, Any]], side: str, truncation: SeparateTruncation | JointTruncation
-    ) -> tuple[list[list[int]], list[int]]:
-        ordered = rows if side == "a" else [(prompt, b, a) for prompt, a, b in rows]
-        ids = self._tokenize([self._render(*row) for row in ordered])
+    def encode_rows(self, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each (prompt, first response, second response), and how many tokens of its texts were cut.
+
+        A separate encoding reads the first response only.
+        """
+        truncation, closing = self._truncation(), self._closing()
+        ids = self._tokenize([self._render(*row) for row in rows])
         cut = [0] * len(rows)
-        for index, row in enumerate(ordered):
+        for index, row in enumerate(rows):
             if len(ids[index]) <= truncation.max_length:
                 continue
             if isinstance(truncation, JointTruncation):
@@ -120,7 +126,7 @@ class BattleEncoder:
                 single = truncation.fit(row[0], row[1])
                 fitted, cut[index] = (single.prompt, single.response, single.response), single.tokens_cut
             ids[index] = self._tokenize([self._render(*fitted)])[0]
-        return ids, cut
+        return [row + closing for row in ids], cut
 
     def _render(self, prompt: Any, first: Any, second: Any) -> str:
         if self.encoding == "joint":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -23,7 +24,7 @@ def finish_run(
     prior: np.ndarray,
     scale: StyleScale | None,
     arguments: ModelConfig,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Saves the model, fits calibration on the calibration split and writes the artefact; returns the figures.
 
     Args:
@@ -35,10 +36,14 @@ def finish_run(
     verdicts = {name: np.asarray(list(battles[name]["verdict"]), dtype=np.float64) for name in log_probs}
     groups = list(battles["calibration"]["group"])
     fitted = calibration.fit(log_probs["calibration"], verdicts["calibration"], groups)
-    metrics = held_out_metrics(fitted.apply(log_probs["validation"]), verdicts["validation"], prior)
+    metrics: dict[str, Any] = dict(
+        held_out_metrics(fitted.apply(log_probs["validation"]), verdicts["validation"], prior)
+    )
     # What the validation split says of the map; it picked the checkpoint, but calibration has not seen it.
     metrics["log_loss_uncalibrated"] = calibration.log_loss(log_probs["validation"], verdicts["validation"])
     metrics["train_battles"] = len(rows["train"])
+    # Prediction's answer for a row that cannot be scored.
+    metrics["prior"] = np.asarray(prior, dtype=np.float64).tolist()
 
     trainer.save_model()
     if trainer.is_world_process_zero():

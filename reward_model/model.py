@@ -9,33 +9,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
-from transformers import logging as transformers_logging
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
-from reward_model.encoding import prepare_tokenizer
+from reward_model.backbone import ModelError, dtype_named, load_tokenizer, one_line, quiet_transformers, set_pad_token
 from reward_model.score import head_module_names, install
 
-
-class ModelError(ValueError):
-    """A model that cannot be loaded or trained as asked; the message is one line and says what to do."""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Raises: ModelError where there is none, it is not a fast one, or it can have no pad token."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        if not tokenizer.is_fast:
-            raise ModelError(f"{name}: the tokenizer has no fast version, which truncation needs; choose another model")
-        return prepare_tokenizer(tokenizer)
-    except ModelError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{name}: no tokenizer ({_one_line(error)})") from error
+__all__ = ["ModelError", "check_device", "load_model", "load_tokenizer", "lora_config"]
 
 
 def load_model(
@@ -58,28 +38,21 @@ def load_model(
             bare = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(name, num_labels=1))
         quantization.llm_int8_skip_modules = head_module_names(bare)
         options["quantization_config"] = quantization
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # "Some weights were newly initialized": the score layer, as meant.
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(name, **options)
+        with quiet_transformers():
+            model = AutoModelForSequenceClassification.from_pretrained(name, **options)
         install(model, style_features=style_features, tie_bias=tie_bias)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         where = "is not a directory and cannot be fetched" if not os.path.isdir(name) else "cannot be loaded"
-        raise ModelError(f"{name}: {where} ({_one_line(error)})") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    model.config.pad_token_id = tokenizer.pad_token_id
+        raise ModelError(f"{name}: {where} ({one_line(error)})") from error
+    set_pad_token(model, tokenizer)
     return model
 
 
 def _dtype(arguments: ModelConfig) -> torch.dtype | str:
     if arguments.dtype in (None, "auto"):
         return torch.float32 if not arguments.load_in_4bit else torch.bfloat16
-    found = getattr(torch, str(arguments.dtype), None)
-    if not isinstance(found, torch.dtype):
-        raise ModelError(f"dtype is {arguments.dtype!r}; expected float32, bfloat16 or float16")
-    return found
+    return dtype_named(str(arguments.dtype))
 
 
 def lora_config(arguments: ModelConfig, model: Any) -> LoraConfig | None:

@@ -1,0 +1,162 @@
+"""Battles in, a complete submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
+
+Exit status: 0; 2 for what a person has to mend, said in one line; 3 where rows could not be scored and have the prior.
+A run that is stopped goes on from its finished shards when the same command is given again.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reward_model.prediction_flags import PredictionFlags, parse_flags
+
+if TYPE_CHECKING:
+    import datasets
+
+    from reward_model.members import Job
+    from reward_model.predictor import Prediction, Predictor
+    from reward_model.processes import Team
+
+# Libraries that take seconds to import, or that look for a network, come after the flags.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    started = time.monotonic()
+    warnings.showwarning = _one_line_warning
+    flags = parse_flags(arguments)
+    try:
+        return predict(flags, started)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def predict(flags: PredictionFlags, started: float) -> int:
+    from reward_model.deadline import seconds_of
+    from reward_model.processes import team_of
+    from reward_model.shards import remove_work
+
+    # 1. What can be refused before a model is loaded.
+    seconds = seconds_of(flags.time_limit) if flags.time_limit else None
+    battles = read_battles(flags)
+    with team_of(flags.num_processes, help_out, flags, seconds, started) as team:
+        predictor, job = prepare(flags, battles, team, seconds, started)
+
+        # 2. Every row scored, on all devices.
+        if not team.is_main:
+            predictor.work(job)
+            return 0
+        prediction = predictor.run(job)
+
+    # 3. The submission, whole or not at all.
+    write(flags, battles, prediction)
+    remove_work(Path(flags.output))
+
+    # 4. What there is to say of it.
+    return summarise(flags, battles, predictor, prediction, time.monotonic() - started)
+
+
+def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
+    """The battles; says what was odd about them. Raises: BattleError for input or output that will not do."""
+    from arena_data.cleaning import oddity_lines
+    from arena_data.loading import load_battles
+    from arena_data.output import check_output
+
+    check_output(flags.output)
+    battles = load_battles(flags.input, labels="optional")
+    say(flags, f"{len(battles):,} battles", *oddity_lines(battles["oddities"]))
+    return battles
+
+
+def prepare(
+    flags: PredictionFlags, battles: "datasets.Dataset", team: "Team", seconds: float | None, started: float
+) -> "tuple[Predictor, Job]":
+    """Opens the models and plans the work of this process."""
+    from reward_model.deadline import Deadline
+    from reward_model.members import Job, check_rewards
+    from reward_model.predictor import Predictor
+    from reward_model.processes import device_of, share_cores
+    from reward_model.shards import work_folder
+
+    share_cores(team)
+    predictor = Predictor.open(flags, device_of(team))
+    if flags.rewards:
+        check_rewards(predictor.members)
+    folder = work_folder(Path(flags.output).resolve())
+    return predictor, Job(battles, team, folder, Deadline(seconds, started), not flags.quiet)
+
+
+def help_out(team: "Team", flags: PredictionFlags, seconds: float | None, started: float) -> None:
+    """What a process does that the main one has started: its share of the shards, nothing else."""
+    warnings.showwarning = _one_line_warning
+    from arena_data.loading import load_battles
+
+    try:
+        predictor, job = prepare(flags, load_battles(flags.input, labels="optional"), team, seconds, started)
+        predictor.work(job)
+    except (ValueError, OSError) as error:
+        # The main process does what this one leaves, or meets the same error and says so.
+        print(f"process {team.rank}: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Prediction") -> None:
+    """The submission, with the rewards if they are asked for. Raises: BattleError where it cannot be written."""
+    import numpy as np
+
+    from arena_data.submission import write_submission
+
+    extra = None
+    scores = prediction.members[0].scores
+    if flags.rewards and scores is not None:
+        extra = {
+            "reward_a": scores.reward_a,
+            "reward_b": scores.reward_b,
+            "margin": scores.margin,
+            "tie_strength": scores.tie_strength,
+        }
+    write_submission(flags.output, battles["id"], np.exp(prediction.log_probs), extra)
+
+
+def summarise(
+    flags: PredictionFlags,
+    battles: "datasets.Dataset",
+    predictor: "Predictor",
+    prediction: "Prediction",
+    seconds: float,
+) -> int:
+    """Says what was done, and how good it is where the verdicts are known; returns the exit status."""
+    import numpy as np
+
+    from reward_model.quality import quality
+
+    failed, shortened = int(prediction.failed.sum()), int(prediction.shortened.sum())
+    if shortened:
+        say(flags, f"{shortened:,} battles were read at a shorter max_length to keep to the time limit")
+    labelled = np.array([verdict is not None for verdict in battles["verdict"]], dtype=bool)
+    if labelled.any():
+        verdicts = np.asarray([verdict for verdict in battles["verdict"] if verdict is not None])
+        say(flags, str(quality(prediction.log_probs[labelled], verdicts)))
+    say(flags, f"{flags.output}: {len(battles):,} rows in {seconds:.1f} s")
+    if failed:
+        causes = sorted({member.first_error for member in predictor.members if member.first_error})
+        why = f" ({'; '.join(causes)})" if causes else ""
+        print(f"warning: {failed:,} rows could not be scored and have the prior{why}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def say(flags: PredictionFlags, *lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _one_line_warning(message: Warning | str, *_: object) -> None:
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What training and prediction load alike: a model's tokenizer, the kinds of numbers a device computes well.
+
+Source: https://huggingface.co/docs/transformers/main_classes/tokenizer.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
+
+from reward_model.encoding import prepare_tokenizer
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded, trained or used as asked; the message is one line and says what to do."""
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without its warnings, such as the one of a score layer that is new, as meant."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Raises: ModelError where there is none, it is not a fast one, or it can have no pad token."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        if not tokenizer.is_fast:
+            raise ModelError(f"{name}: the tokenizer has no fast version, which truncation needs; choose another model")
+        return prepare_tokenizer(tokenizer)
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{name}: no tokenizer ({one_line(error)})") from error
+
+
+def set_pad_token(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Tells the model which token is padding: stock pooling looks for it."""
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """Raises: ModelError for another name than float32, bfloat16 and float16."""
+    found = getattr(torch, name, None)
+    if found not in (torch.float32, torch.bfloat16, torch.float16):
+        raise ModelError(f"dtype is {name!r}; expected float32, bfloat16 or float16")
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 or float16 where the device computes them faster than float32, asked of the hardware.
+
+    A GPU below compute capability 8 (T4, V100) has float16 only; a CPU is quick at bfloat16 with AVX512-BF16 or AMX, and
+    emulates it otherwise.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,259 @@
+"""What `--model` may name, behind one method: a run directory, a baseline's directory, or a file of probabilities.
+
+Opening a member reads its settings only, so that what is missing is said before a model is loaded; weights are loaded when
+the first shard needs them.
+"""
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from arena_data.errors import BattleError
+from arena_data.schema import LABELS
+from arena_data.style import STYLE_VERSION, StyleArrays, style_arrays
+from arena_data.submission import align, read_submission
+from reward_model.deadline import Deadline
+from reward_model.processes import Team
+from reward_model.run_directory import RunDirectory, read_run
+from reward_model.settings import CONFIG
+from reward_model.shards import ShardStore, fingerprint
+
+if TYPE_CHECKING:
+    from reward_model.battle_scores import BattleScores
+    from reward_model.loading import LoadOptions
+    from reward_model.scoring import Scorer
+
+FloatArray = npt.NDArray[np.float64]
+LEAST_LOG = float(np.log(np.finfo(np.float32).tiny))
+
+
+@dataclass(frozen=True)
+class Job:
+    """Battles to predict, and how.
+
+    Args:
+        battles: columns of `arena_data.schema.FEATURES`.
+        team: this process and the others.
+        folder: where finished shards are kept; nowhere if None.
+        deadline: when to be done.
+        progress: whether to show bars.
+    """
+
+    battles: datasets.Dataset
+    team: Team = field(default_factory=Team)
+    folder: Path | None = None
+    deadline: Deadline = field(default_factory=lambda: Deadline(None))
+    progress: bool = False
+
+    @functools.cached_property
+    def style(self) -> StyleArrays:
+        """Style features of the battles, counted once for all members."""
+        return style_arrays(self.battles, progress=self.progress and len(self.battles) > 2000)
+
+
+@dataclass(frozen=True)
+class MemberPrediction:
+    """What one member says of n battles.
+
+    log_probs: float64 [n, 3], calibrated if asked. failed: bool [n], battles given the prior. shortened: bool [n], read at
+    a shorter max_length for want of time. scores: rewards and tie strengths, where the member has them.
+    """
+
+    log_probs: FloatArray
+    failed: npt.NDArray[np.bool_]
+    shortened: npt.NDArray[np.bool_]
+    scores: "BattleScores | None" = None
+
+    @staticmethod
+    def whole(log_probs: FloatArray) -> "MemberPrediction":
+        nothing = np.zeros(len(log_probs), dtype=bool)
+        return MemberPrediction(log_probs, nothing, nothing)
+
+
+class Member(Protocol):
+    """One of the models that make a prediction."""
+
+    name: str
+    first_error: str | None
+
+    def predict(self, job: Job) -> MemberPrediction:
+        """The battles' probabilities."""
+        ...
+
+    def work(self, job: Job) -> None:
+        """Does this process's share for the main one to pick up."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemberOptions:
+    """What the flags ask of every member. max_length: None for that of training."""
+
+    load: "LoadOptions"
+    batch_tokens: int | None = None
+    max_length: int | None = None
+    swap_average: bool = False
+    style: bool = True
+    calibrated: bool = True
+
+
+def open_member(path: str, options: MemberOptions) -> Member:
+    """Raises: BattleError, one line, for what is none of the three."""
+    folder = Path(path)
+    if folder.is_file():
+        return FileMember(path)
+    if folder.is_dir() and not (folder / CONFIG).exists() and _is_baseline(folder):
+        return BaselineMember(folder, options.calibrated)
+    return RunMember(read_run(folder), options)
+
+
+def _is_baseline(folder: Path) -> bool:
+    try:
+        from baselines.base import is_baseline
+    except ImportError:
+        return False
+    return bool(is_baseline(folder))
+
+
+class RunMember:
+    """A run directory. Its model is loaded once, when first needed."""
+
+    def __init__(self, run: RunDirectory, options: MemberOptions):
+        self.run, self.options = run, options
+        self.name = run.directory.name
+        self.max_length = options.max_length or run.config.max_length
+        self.first_error: str | None = None
+        self._scorer: Scorer | None = None
+
+    def predict(self, job: Job) -> MemberPrediction:
+        from reward_model.battle_scores import battle_scores
+        from reward_model.shard_loop import joined, wait_for
+
+        loop = self._loop(job)
+        own = job.team.share(len(loop.shards))
+        found = loop.run(own)
+        found |= wait_for(loop, [n for n in range(len(loop.shards)) if n not in own], job.team.others_work)
+        values, shortened = joined(loop.sequences, loop.shards, found)
+        config, styled = self.run.config, self.run.style is not None and self.options.style
+        scores = battle_scores(
+            values, config.encoding, job.style if styled else None, self.run.style if styled else None
+        )
+        raw = scores.log_probs(config.tie_link)
+        failed = ~np.isfinite(raw).all(axis=1)
+        log_probs = np.tile(np.log(self.prior()), (len(raw), 1))
+        calibrate = self.run.calibration.apply if self.options.calibrated else np.asarray
+        log_probs[~failed] = calibrate(raw[~failed])
+        return MemberPrediction(log_probs, failed, shortened, scores)
+
+    def work(self, job: Job) -> None:
+        loop = self._loop(job)
+        loop.run(job.team.share(len(loop.shards)))
+
+    def prior(self) -> FloatArray:
+        """float64 [3]: the verdicts' shares in training; thirds where the run does not say."""
+        found = self.run.metrics.get("prior")
+        if isinstance(found, list) and len(found) == len(LABELS) and all(isinstance(x, int | float) for x in found):
+            shares = np.clip(np.asarray(found, dtype=np.float64), 1e-6, None)
+            return shares / shares.sum()
+        return np.full(len(LABELS), 1 / len(LABELS))
+
+    def _loop(self, job: Job) -> Any:
+        from reward_model.backbone import load_tokenizer
+        from reward_model.encoding import BattleEncoder
+        from reward_model.sequences import distinct_sequences
+        from reward_model.shard_loop import ShardLoop, plan_shards
+
+        config = self.run.config
+        encoding: Any = config.encoding
+        # The scorer's tokenizer may not be used: the next shard is tokenised in a thread.
+        encoder = BattleEncoder(load_tokenizer(str(self.run.directory)), self.max_length, encoding)
+        sequences = distinct_sequences(job.battles, encoding, both_orders=self.options.swap_average)
+        shards = plan_shards(sequences)
+        store = None
+        if job.folder is not None:
+            store = ShardStore(job.folder / self._fingerprint(sequences.fingerprint, [len(shard) for shard in shards]))
+        return ShardLoop(
+            battles=job.battles,
+            sequences=sequences,
+            shards=shards,
+            encoder=encoder,
+            scorer=self._loaded_scorer,
+            store=store,
+            deadline=job.deadline,
+            progress=job.progress and job.team.is_main,
+        )
+
+    def _loaded_scorer(self) -> "Scorer":
+        from reward_model.loading import load_run_model
+        from reward_model.scoring import Scorer
+
+        if self._scorer is None:
+            loaded = load_run_model(self.run, self.options.load)
+            self._scorer = Scorer(loaded, self.options.batch_tokens, self.max_length)
+        return self._scorer
+
+    def _fingerprint(self, texts: str, shards: list[int]) -> str:
+        from reward_model.loading import weight_files
+
+        load, config = self.options.load, self.run.config
+        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files(self.run.directory)]
+        return fingerprint(
+            files=stats,
+            base=load.base_model or config.base_model,
+            max_length=self.max_length,
+            encoding=config.encoding,
+            dtype=str(load.torch_dtype()),
+            quantised=(load.load_in_4bit, load.load_in_8bit, load.merge),
+            versions=(config.transcript_version, config.truncation_version, STYLE_VERSION),
+            texts=texts,
+            shards=shards,
+        )
+
+
+class BaselineMember:
+    """A classical model of the package `baselines`."""
+
+    def __init__(self, folder: Path, calibrated: bool):
+        from baselines.base import read_baseline
+
+        self.name, self.first_error = folder.name, None
+        self.found, self.calibrated = read_baseline(folder), calibrated
+
+    def predict(self, job: Job) -> MemberPrediction:
+        log_probs = np.asarray(self.found.baseline.log_probabilities(job.battles), dtype=np.float64)
+        return MemberPrediction.whole(self.found.calibration.apply(log_probs) if self.calibrated else log_probs)
+
+    def work(self, job: Job) -> None:
+        """Nothing: it is quick, and the main process does it."""
+
+
+class FileMember:
+    """Probabilities that another model has written, in the format of a submission; taken as they are."""
+
+    def __init__(self, path: str):
+        self.name, self.first_error, self.path = Path(path).name, None, path
+        self.ids, self.probabilities = read_submission(path)
+
+    def predict(self, job: Job) -> MemberPrediction:
+        aligned = align(job.battles["id"], self.ids, self.probabilities, self.path)
+        with np.errstate(divide="ignore"):
+            return MemberPrediction.whole(np.maximum(np.log(aligned), LEAST_LOG))
+
+    def work(self, job: Job) -> None:
+        """Nothing: it is done already."""
+
+
+def check_rewards(members: list[Member]) -> None:
+    """Raises: BattleError unless there is one member and it has rewards."""
+    if len(members) != 1 or not isinstance(members[0], RunMember):
+        raise BattleError(
+            "rewards of several models, or of one without, are on no common scale",
+            found=[member.name for member in members],
+            expected="one run directory",
+            fix="leave out --rewards",
+        )

@@ -1,0 +1,88 @@
+"""The flags of `predict.py`, read before anything slow is imported and before any library may look for a network."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# What Transformers, PEFT, datasets and the Hub client need to stay off the network; they read it when imported.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+@dataclass
+class PredictionFlags:
+    """What a prediction is made of; `parser` says what each means. All lists are as given, nothing is resolved."""
+
+    model: list[str] = field(default_factory=list)
+    weights: list[float] | None = None
+    pooling: str = "logarithmic"
+    input: list[str] = field(default_factory=list)
+    output: str = "submission.csv"
+    offline: bool = False
+    base_model: list[str] | None = None
+    batch_tokens: int | None = None
+    max_length: int | None = None
+    swap_average: bool = False
+    style: str = "on"
+    calibration: str = "auto"
+    rewards: bool = False
+    dtype: str = "auto"
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+    merge: bool = False
+    attn_implementation: str | None = None
+    device: str | None = None
+    num_processes: int | None = None
+    time_limit: str | None = None
+    quiet: bool = False
+
+
+def parse_flags(arguments: Sequence[str] | None = None) -> PredictionFlags:
+    """Ends the process with status 2 and one line for flags that do not fit; applies `--offline` at once."""
+    flags = parser().parse_args(arguments, namespace=PredictionFlags())
+    if flags.offline:
+        os.environ.update(OFFLINE)
+    return flags
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="predict.py",
+        description="Battles in, a complete submission out, from any run directory.",
+        allow_abbrev=False,
+    )
+
+    def switch(name: str, text: str) -> None:
+        made.add_argument(name, action="store_true", help=text)
+
+    add = made.add_argument
+    add(
+        "--model", nargs="+", required=True, metavar="D", help="run, baseline or blend directories; or submission files"
+    )
+    add("--input", nargs="+", required=True, metavar="F", help="battles: files, globs or Hub ids")
+    add("--output", default="submission.csv", metavar="F", help="the submission")
+    add("--weights", nargs="+", type=float, metavar="W", help="of the models; equal if not given")
+    add("--pooling", choices=("logarithmic", "linear"), help="how several models are made one")
+    switch("--offline", "look for nothing on a network")
+    add("--base_model", nargs="+", metavar="D", help="backbone directory for adapters; one, or one a model")
+    add("--batch_tokens", type=int, metavar="N", help="tokens of a batch; found for the device if not given")
+    add("--max_length", type=int, metavar="N", help="tokens a text is cut to; that of training if not given")
+    switch("--swap_average", "joint encoding: read both orders and average them (twice the time)")
+    add("--style", choices=("on", "off"), help="off: the reward without what style explains")
+    add("--calibration", choices=("auto", "none"), help="none: as the model says it")
+    switch("--rewards", "also write reward_a, reward_b, margin, tie_strength")
+    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="auto: what the device is quickest at")
+    switch("--load_in_4bit", "quantise the backbone to 4 bits (NF4)")
+    switch("--load_in_8bit", "quantise the backbone to 8 bits")
+    switch("--merge", "add the adapter to the backbone's weights first")
+    add("--attn_implementation", metavar="NAME", help="as in Transformers")
+    add("--device", metavar="NAME", help="such as cpu or cuda:1; all GPUs if not given")
+    add("--num_processes", type=int, metavar="N", help="one a GPU if not given")
+    add("--time_limit", metavar="T", help="such as 8h; shortens texts rather than run over it")
+    switch("--quiet", "no progress bar")
+    return made

@@ -1,0 +1,124 @@
+"""Battles in, calibrated log-probabilities out: members opened once, their predictions pooled.
+
+    predictor = Predictor.open(flags)
+    log_probs = predictor.predict(battles)         # float64 [n, 3]: log P(A), log P(B), log P(tie)
+
+Pooling of probabilities: Genest & Zidek (1986), "Combining probability distributions", Statistical Science 1, 114-135:
+logarithmic (weighted geometric mean, normalised) or linear (weighted mean).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+from scipy.special import log_softmax, logsumexp
+
+from arena_data.errors import BattleError
+from reward_model.members import FloatArray, Job, Member, MemberOptions, MemberPrediction, open_member
+from reward_model.prediction_flags import PredictionFlags
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of n battles: log_probs float64 [n, 3], and what each member said, in the order of the members."""
+
+    log_probs: FloatArray
+    members: list[MemberPrediction]
+
+    @property
+    def failed(self) -> npt.NDArray[np.bool_]:
+        """bool [n]: battles for which a member gave its prior."""
+        return np.logical_or.reduce([member.failed for member in self.members])
+
+    @property
+    def shortened(self) -> npt.NDArray[np.bool_]:
+        """bool [n]: battles of which a text was read at a shorter max_length for want of time."""
+        return np.logical_or.reduce([member.shortened for member in self.members])
+
+
+class Predictor:
+    """Members and their weights.
+
+    Args:
+        members: at least one.
+        weights: float [members], at least 0, not all 0; equal if None.
+        pooling: `logarithmic` or `linear`.
+
+    Raises: BattleError for weights that do not fit the members.
+    """
+
+    def __init__(self, members: Sequence[Member], weights: Sequence[float] | None = None, pooling: str = "logarithmic"):
+        self.members, self.pooling = list(members), pooling
+        given = [1.0] * len(self.members) if weights is None else list(weights)
+        if len(given) != len(self.members):
+            raise BattleError(
+                "as many weights as models are needed", found=len(given), expected=f"{len(self.members)} numbers"
+            )
+        if not all(np.isfinite(given)) or min(given) < 0 or sum(given) <= 0:
+            raise BattleError("weights must be at least 0, and one above it", found=given)
+        self.weights = np.asarray(given, dtype=np.float64) / sum(given)
+
+    @staticmethod
+    def open(flags: PredictionFlags, device: str | None = None) -> "Predictor":
+        """Reads what the flags name; no model is loaded yet. Raises: BattleError or ModelError, one line."""
+        from reward_model.loading import LoadOptions
+
+        bases: list[str | None] = list(flags.base_model or [None])
+        if len(bases) == 1:
+            bases *= len(flags.model)
+        if len(bases) != len(flags.model):
+            raise BattleError("one --base_model, or one a model", found=len(bases), expected=str(len(flags.model)))
+        members = []
+        for path, base in zip(flags.model, bases, strict=True):
+            load = LoadOptions(
+                base_model=base,
+                dtype=flags.dtype,
+                load_in_4bit=flags.load_in_4bit,
+                load_in_8bit=flags.load_in_8bit,
+                merge=flags.merge,
+                device=device or flags.device,
+                attn_implementation=flags.attn_implementation,
+            )
+            options = MemberOptions(
+                load=load,
+                batch_tokens=flags.batch_tokens,
+                max_length=flags.max_length,
+                swap_average=flags.swap_average,
+                style=flags.style == "on",
+                calibrated=flags.calibration == "auto",
+            )
+            members.append(open_member(path, options))
+        return Predictor(members, flags.weights, flags.pooling)
+
+    def predict(self, battles: datasets.Dataset) -> FloatArray:
+        """float64 [n, 3]: log P(A), log P(B), log P(tie) of each battle, in order."""
+        return self.run(Job(battles)).log_probs
+
+    def run(self, job: Job) -> Prediction:
+        """The same for a job, with what the members said."""
+        found = []
+        for place, member in enumerate(self.members):
+            found.append(member.predict(self._part(job, place)))
+        return Prediction(pooled([member.log_probs for member in found], self.weights, self.pooling), found)
+
+    def work(self, job: Job) -> None:
+        """Does this process's share of a job whose main process is another."""
+        for place, member in enumerate(self.members):
+            member.work(self._part(job, place))
+
+    def _part(self, job: Job, place: int) -> Job:
+        part = Job(job.battles, job.team, job.folder, job.deadline.share(len(self.members) - place), job.progress)
+        if "style" in job.__dict__:
+            part.__dict__["style"] = job.style
+        return part
+
+
+def pooled(log_probs: Sequence[FloatArray], weights: FloatArray, pooling: str) -> FloatArray:
+    """float64 [n, 3], normalised, from each member's [n, 3] and weights that sum to 1."""
+    stacked = np.stack([log_softmax(values, axis=1) for values in log_probs])
+    shaped = np.asarray(weights, dtype=np.float64)[:, None, None]
+    if pooling == "linear":
+        return np.asarray(log_softmax(logsumexp(stacked, axis=0, b=shaped), axis=1))
+    return np.asarray(log_softmax((shaped * stacked).sum(axis=0), axis=1))

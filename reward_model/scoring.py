@@ -1,0 +1,122 @@
+"""Token ids in, value and tie strength out: batches of a token budget, longest first, and no row ever lost.
+
+Rows of like length share a batch, so little is padded, and never to max_length. When memory runs out the batch is split
+and the budget stays lowered; a row that fails alone, or whose scores are not finite, is left as NaN and named.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from reward_model.backbone import one_line
+from reward_model.loading import LoadedModel
+from reward_model.score import last_positions, score_inputs
+
+# More would not fit the caches of a CPU core's neighbours, and gains nothing there.
+CPU_BATCH_TOKENS = 4096
+LEAST_TOKENS, MOST_TOKENS = 2048, 131072
+PROBE_TOKENS = 1024
+MEMORY_SHARE = 0.7
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Scorer:
+    """Scores sequences with one model.
+
+    Args:
+        loaded: the model.
+        batch_tokens: tokens of a batch, padding included; found for the device if None.
+        max_length: of the longest row that will come, for finding the budget.
+    """
+
+    def __init__(self, loaded: LoadedModel, batch_tokens: int | None = None, max_length: int = 512):
+        self.loaded = loaded
+        self.first_error: str | None = None
+        self.batch_tokens = batch_tokens or self._found_budget(max_length)
+
+    @torch.inference_mode()
+    def score(self, rows: Sequence[Sequence[int]]) -> FloatArray:
+        """float32 [rows, 2]: value and tie strength of each row of token ids; NaN where it cannot be scored."""
+        scores = np.full((len(rows), 2), np.nan, dtype=np.float32)
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]), reverse=True)
+        waiting = batches(order, [len(row) for row in rows], self.batch_tokens)[::-1]
+        while waiting:
+            batch = waiting.pop()
+            try:
+                scores[batch] = self._forward([rows[row] for row in batch])
+            except (RuntimeError, IndexError, MemoryError) as error:
+                tokens = len(batch) * len(rows[batch[0]])
+                if is_out_of_memory(error):
+                    self._lower(tokens)
+                if len(batch) == 1:
+                    self.first_error = self.first_error or one_line(error)
+                    continue
+                # Whatever it was, smaller batches find the row that is to blame.
+                half = len(batch) // 2
+                waiting += [batch[half:], batch[:half]]
+        scores[~np.isfinite(scores).all(axis=1)] = np.nan
+        return scores
+
+    def _forward(self, rows: Sequence[Sequence[int]]) -> FloatArray:
+        model, device = self.loaded.model, self.loaded.device
+        input_ids, attention_mask = padded(rows, int(self.loaded.tokenizer.pad_token_id or 0))
+        positions = last_positions(attention_mask).to(device)
+        # Without padding no mask is needed, and attention takes its fastest way.
+        mask = None if bool(attention_mask.all()) else attention_mask.to(device)
+        with score_inputs(model, positions=positions):
+            logits = model(input_ids=input_ids.to(device), attention_mask=mask).logits
+        found: FloatArray = logits.float().cpu().numpy()
+        return found
+
+    def _lower(self, tokens: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        lowered = max(1, tokens // 2)
+        if lowered < self.batch_tokens:
+            self.batch_tokens = lowered
+            warnings.warn(f"out of memory: batches are of {lowered:,} tokens from here on", stacklevel=2)
+
+    def _found_budget(self, max_length: int) -> int:
+        """As many tokens as fill most of the device's free memory, going by what a small batch takes."""
+        device = self.loaded.device
+        if device.type != "cuda":
+            return max(CPU_BATCH_TOKENS, max_length)
+        rows = [[0] * min(PROBE_TOKENS, max_length)] * max(1, PROBE_TOKENS // max_length)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        with torch.inference_mode():
+            self._forward(rows)
+        taken = max(1, torch.cuda.max_memory_allocated(device) - before)
+        free, _ = torch.cuda.mem_get_info(device)
+        found = int(MEMORY_SHARE * free / taken * sum(map(len, rows)))
+        return max(LEAST_TOKENS, max_length, min(MOST_TOKENS, found))
+
+
+def batches(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Rows in the given order, longest first, in batches that cost at most `batch_tokens` with padding, or of one row."""
+    found: list[list[int]] = []
+    for row in order:
+        if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= batch_tokens:
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return found
+
+
+def padded(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """input_ids and attention_mask, int64 [rows, longest], padded on the right."""
+    lengths = np.array([len(row) for row in rows])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(real.shape, pad_token_id, dtype=np.int64)
+    ids[real] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    return torch.from_numpy(ids), torch.from_numpy(real.astype(np.int64))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of a GPU (torch's own error) or of the machine (an allocation that was refused)."""
+    refused = ("can't allocate memory", "not enough memory", "cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in refused)

@@ -1,0 +1,168 @@
+"""The loop over shards: the next one is tokenised in a thread while this one is scored; each is kept as it finishes."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from reward_model.deadline import Deadline
+from reward_model.encoding import BattleEncoder
+from reward_model.scoring import Scorer
+from reward_model.sequences import IntArray, Sequences
+from reward_model.shards import ShardScores, ShardStore
+
+SHARD_SEQUENCES = 256
+
+Encoded = tuple[list[list[int] | None], list[int]]
+
+
+def plan_shards(sequences: Sequences, shard_sequences: int = SHARD_SEQUENCES) -> list[IntArray]:
+    """All sequences, longest first: memory runs out early or not at all, and the time left is never underestimated.
+
+    Sequences of one prompt stay together where they are of equal size.
+    """
+    order = np.lexsort((sequences.prompt, -sequences.size))
+    return np.split(order, range(shard_sequences, len(order), shard_sequences)) if len(order) else []
+
+
+@dataclass(frozen=True)
+class ShardLoop:
+    """What scoring shards takes.
+
+    Args:
+        battles, sequences, shards: the work; a shard is int64 [m] of sequences.
+        encoder: at the run's max_length.
+        scorer: makes the scorer; called once, and only where something is left to score.
+        store: where finished shards are kept; nowhere if None.
+        deadline: shortens texts when time gets short.
+        progress: whether to show a bar.
+    """
+
+    battles: datasets.Dataset
+    sequences: Sequences
+    shards: list[IntArray]
+    encoder: BattleEncoder
+    scorer: Callable[[], Scorer]
+    store: ShardStore | None
+    deadline: Deadline
+    progress: bool = False
+
+    def stored(self, number: int) -> ShardScores | None:
+        return self.store.read(number, len(self.shards[number])) if self.store else None
+
+    def run(self, numbers: Iterable[int]) -> dict[int, ShardScores]:
+        """Scores of the shards of these numbers; those in the store are read, not scored again."""
+        wanted = list(numbers)
+        found = {number: scores for number in wanted if (scores := self.stored(number)) is not None}
+        left = [number for number in wanted if number not in found]
+        if not left:
+            return found
+        scorer = self.scorer()
+        cost = np.minimum(self.sequences.size, self.encoder.max_length * 4)
+        work = {number: float(cost[self.shards[number]].sum()) for number in wanted}
+        with self._bar(work, found) as bar, ThreadPoolExecutor(1) as thread:
+            full = self.encoder.max_length
+            ahead = thread.submit(self._encode, left[0], full)
+            for place, number in enumerate(left):
+                ids, cut, length = *ahead.result(), full
+                following = left[place + 1 :]
+                if following:
+                    full = self._affordable_length(following)
+                    ahead = thread.submit(self._encode, following[0], full)
+                found[number] = self._score(scorer, number, ids, cut, length)
+                bar.update(work[number] / max(sum(work.values()), 1e-9) * len(self.sequences.of_battle))
+        return found
+
+    def _score(
+        self, scorer: Scorer, number: int, ids: Sequence[list[int] | None], cut: Sequence[int], length: int
+    ) -> ShardScores:
+        values = np.full((len(ids), 2), np.nan, dtype=np.float32)
+        whole = [row for row, tokens in enumerate(ids) if tokens is not None]
+        if not self.deadline.is_over:
+            started = self.deadline.clock()
+            rows = [tokens for tokens in ids if tokens is not None]
+            values[whole] = scorer.score(rows)
+            tokens = sum(map(len, rows))
+            size = int(self.sequences.size[self.shards[number]].sum())
+            self.deadline.note(self.deadline.clock() - started, tokens, tokens + sum(cut), size)
+        shortened = (np.asarray(cut) > 0) & (length < self.encoder.max_length)
+        scores = ShardScores(values, shortened)
+        # What failed is not kept: a restart tries it again.
+        if self.store is not None and np.isfinite(values).all():
+            self.store.write(number, scores)
+        return scores
+
+    def _affordable_length(self, numbers: Sequence[int]) -> int:
+        most = self.encoder.max_length
+        if self.deadline.ends is None:
+            return most
+        sizes = self.sequences.size[np.concatenate([self.shards[number] for number in numbers])]
+        return self.deadline.max_length(sizes, self.encoder.least_max_length, most)
+
+    def _encode(self, number: int, length: int) -> Encoded:
+        """Token ids and tokens cut; None for a row that the tokenizer fails on."""
+        encoder = self.encoder
+        if length < encoder.max_length:
+            encoder = BattleEncoder(encoder.tokenizer, length, encoder.encoding)
+        rows = self.sequences.texts(self.battles, self.shards[number])
+        try:
+            ids, cut = encoder.encode_rows(rows)
+            return list(ids), cut
+        except Exception:  # one row must not cost the others
+            return _encode_each(encoder, rows)
+
+    def _bar(self, work: dict[int, float], found: dict[int, ShardScores]) -> Any:
+        """Counts battles, by the share of text that is done."""
+        total = len(self.sequences.of_battle)
+        done = sum(work[number] for number in found) / max(sum(work.values()), 1e-9) * total
+        shown = "{l_bar}{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"
+        return tqdm(
+            total=total, initial=done, desc="Scoring", unit="battle", disable=not self.progress, bar_format=shown
+        )
+
+
+def _encode_each(encoder: BattleEncoder, rows: Sequence[Any]) -> Encoded:
+    ids: list[list[int] | None] = []
+    cut: list[int] = []
+    for row in rows:
+        try:
+            [tokens], [lost] = encoder.encode_rows([row])
+        except Exception:
+            tokens, lost = None, 0
+        ids.append(tokens)
+        cut.append(lost)
+    return ids, cut
+
+
+def wait_for(loop: ShardLoop, numbers: Iterable[int], others_work: Callable[[], bool]) -> dict[int, ShardScores]:
+    """The shards that other processes score; what they leave behind when they end is scored here."""
+    found: dict[int, ShardScores] = {}
+    left = list(numbers)
+    while left:
+        still_at_it = others_work()
+        for number in left:
+            if (scores := loop.stored(number)) is not None:
+                found[number] = scores
+        left = [number for number in left if number not in found]
+        if left and not still_at_it:
+            return found | loop.run(left)
+        if left:
+            time.sleep(0.1)
+    return found
+
+
+def joined(
+    sequences: Sequences, shards: Sequence[IntArray], found: dict[int, ShardScores]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Values float32 [n, rows, 2] of the n battles' sequences, and bool [n], whether any of them was shortened."""
+    values = np.full((len(sequences), 2), np.nan, dtype=np.float32)
+    shortened = np.zeros(len(sequences), dtype=bool)
+    for number, shard in enumerate(shards):
+        values[shard], shortened[shard] = found[number].values, found[number].shortened
+    return values[sequences.of_battle], shortened[sequences.of_battle].any(axis=1)
