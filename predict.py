@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     started = time.monotonic()
-    warnings.showwarning = _one_line_warning
+    warnings.formatwarning = _one_line_warning
     flags = parse_flags(arguments)
     try:
         return predict(flags, started)
@@ -92,7 +92,7 @@ def prepare(
 
 def help_out(team: "Team", flags: PredictionFlags, seconds: float | None, started: float) -> None:
     """What a process does that the main one has started: its share of the shards, nothing else."""
-    warnings.showwarning = _one_line_warning
+    warnings.formatwarning = _one_line_warning
     from arena_data.loading import load_battles
 
     try:
@@ -129,17 +129,13 @@ def summarise(
     seconds: float,
 ) -> int:
     """Says what was done, and how good it is where the verdicts are known; returns the exit status."""
-    import numpy as np
-
-    from reward_model.quality import quality
+    from reward_model.quality import quality_line
 
     failed, shortened = int(prediction.failed.sum()), int(prediction.shortened.sum())
     if shortened:
         say(flags, f"{shortened:,} battles were read at a shorter max_length to keep to the time limit")
-    labelled = np.array([verdict is not None for verdict in battles["verdict"]], dtype=bool)
-    if labelled.any():
-        verdicts = np.asarray([verdict for verdict in battles["verdict"] if verdict is not None])
-        say(flags, str(quality(prediction.log_probs[labelled], verdicts)))
+    if line := quality_line(battles, prediction.log_probs):
+        say(flags, line)
     say(flags, f"{flags.output}: {len(battles):,} rows in {seconds:.1f} s")
     if failed:
         causes = sorted({member.first_error for member in predictor.members if member.first_error})
@@ -154,8 +150,8 @@ def say(flags: PredictionFlags, *lines: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _one_line_warning(message: Warning | str, *_: object) -> None:
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+def _one_line_warning(message: Warning | str, *_: object, **__: object) -> str:
+    return f"warning: {' '.join(str(message).split())}\n"
 
 
 if __name__ == "__main__":

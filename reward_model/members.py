@@ -19,6 +19,7 @@ from arena_data.style import STYLE_VERSION, StyleArrays, style_arrays
 from arena_data.submission import align, read_submission
 from reward_model.deadline import Deadline
 from reward_model.processes import Team
+from reward_model.rows import FLOOR
 from reward_model.run_directory import RunDirectory, read_run
 from reward_model.settings import CONFIG
 from reward_model.shards import ShardStore, fingerprint
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from reward_model.scoring import Scorer
 
 FloatArray = npt.NDArray[np.float64]
-LEAST_LOG = float(np.log(np.finfo(np.float32).tiny))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ class Member(Protocol):
     """One of the models that make a prediction."""
 
     name: str
-    first_error: str | None
+
+    @property
+    def first_error(self) -> str | None:
+        """What the first row failed on that could not be scored."""
+        ...
 
     def predict(self, job: Job) -> MemberPrediction:
         """The battles' probabilities."""
@@ -127,8 +131,11 @@ class RunMember:
         self.run, self.options = run, options
         self.name = run.directory.name
         self.max_length = options.max_length or run.config.max_length
-        self.first_error: str | None = None
         self._scorer: Scorer | None = None
+
+    @property
+    def first_error(self) -> str | None:
+        return self._scorer.first_error if self._scorer else None
 
     def predict(self, job: Job) -> MemberPrediction:
         from reward_model.battle_scores import battle_scores
@@ -144,11 +151,11 @@ class RunMember:
             values, config.encoding, job.style if styled else None, self.run.style if styled else None
         )
         raw = scores.log_probs(config.tie_link)
-        failed = ~np.isfinite(raw).all(axis=1)
+        failed = np.asarray(~np.isfinite(raw).all(axis=1))
         log_probs = np.tile(np.log(self.prior()), (len(raw), 1))
         calibrate = self.run.calibration.apply if self.options.calibrated else np.asarray
         log_probs[~failed] = calibrate(raw[~failed])
-        return MemberPrediction(log_probs, failed, shortened, scores)
+        return MemberPrediction(log_probs, failed, shortened & ~failed, scores)
 
     def work(self, job: Job) -> None:
         loop = self._loop(job)
@@ -218,10 +225,12 @@ class RunMember:
 class BaselineMember:
     """A classical model of the package `baselines`."""
 
+    first_error: str | None = None
+
     def __init__(self, folder: Path, calibrated: bool):
         from baselines.base import read_baseline
 
-        self.name, self.first_error = folder.name, None
+        self.name = folder.name
         self.found, self.calibrated = read_baseline(folder), calibrated
 
     def predict(self, job: Job) -> MemberPrediction:
@@ -235,14 +244,16 @@ class BaselineMember:
 class FileMember:
     """Probabilities that another model has written, in the format of a submission; taken as they are."""
 
+    first_error: str | None = None
+
     def __init__(self, path: str):
-        self.name, self.first_error, self.path = Path(path).name, None, path
+        self.name, self.path = Path(path).name, path
         self.ids, self.probabilities = read_submission(path)
 
     def predict(self, job: Job) -> MemberPrediction:
         aligned = align(job.battles["id"], self.ids, self.probabilities, self.path)
         with np.errstate(divide="ignore"):
-            return MemberPrediction.whole(np.maximum(np.log(aligned), LEAST_LOG))
+            return MemberPrediction.whole(np.maximum(np.log(aligned), FLOOR))
 
     def work(self, job: Job) -> None:
         """Nothing: it is done already."""

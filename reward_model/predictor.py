@@ -1,10 +1,7 @@
 """Battles in, calibrated log-probabilities out: members opened once, their predictions pooled.
 
-    predictor = Predictor.open(flags)
-    log_probs = predictor.predict(battles)         # float64 [n, 3]: log P(A), log P(B), log P(tie)
-
-Pooling of probabilities: Genest & Zidek (1986), "Combining probability distributions", Statistical Science 1, 114-135:
-logarithmic (weighted geometric mean, normalised) or linear (weighted mean).
+predictor = Predictor.open(flags)
+log_probs = predictor.predict(battles)         # float64 [n, 3]: log P(A), log P(B), log P(tie)
 """
 
 from collections.abc import Sequence
@@ -13,9 +10,9 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax, logsumexp
 
 from arena_data.errors import BattleError
+from reward_model.blending import check_weights, pool
 from reward_model.members import FloatArray, Job, Member, MemberOptions, MemberPrediction, open_member
 from reward_model.prediction_flags import PredictionFlags
 
@@ -46,26 +43,20 @@ class Predictor:
         weights: float [members], at least 0, not all 0; equal if None.
         pooling: `logarithmic` or `linear`.
 
-    Raises: BattleError for weights that do not fit the members.
+    Raises: ValueError for weights that do not fit the members.
     """
 
     def __init__(self, members: Sequence[Member], weights: Sequence[float] | None = None, pooling: str = "logarithmic"):
         self.members, self.pooling = list(members), pooling
         given = [1.0] * len(self.members) if weights is None else list(weights)
-        if len(given) != len(self.members):
-            raise BattleError(
-                "as many weights as models are needed", found=len(given), expected=f"{len(self.members)} numbers"
-            )
-        if not all(np.isfinite(given)) or min(given) < 0 or sum(given) <= 0:
-            raise BattleError("weights must be at least 0, and one above it", found=given)
-        self.weights = np.asarray(given, dtype=np.float64) / sum(given)
+        self.weights = check_weights(given, len(self.members))
 
     @staticmethod
     def open(flags: PredictionFlags, device: str | None = None) -> "Predictor":
         """Reads what the flags name; no model is loaded yet. Raises: BattleError or ModelError, one line."""
         from reward_model.loading import LoadOptions
 
-        bases: list[str | None] = list(flags.base_model or [None])
+        bases: list[str | None] = [*flags.base_model] if flags.base_model else [None]
         if len(bases) == 1:
             bases *= len(flags.model)
         if len(bases) != len(flags.model):
@@ -101,7 +92,7 @@ class Predictor:
         found = []
         for place, member in enumerate(self.members):
             found.append(member.predict(self._part(job, place)))
-        return Prediction(pooled([member.log_probs for member in found], self.weights, self.pooling), found)
+        return Prediction(pool([member.log_probs for member in found], self.weights, self.pooling), found)
 
     def work(self, job: Job) -> None:
         """Does this process's share of a job whose main process is another."""
@@ -113,12 +104,3 @@ class Predictor:
         if "style" in job.__dict__:
             part.__dict__["style"] = job.style
         return part
-
-
-def pooled(log_probs: Sequence[FloatArray], weights: FloatArray, pooling: str) -> FloatArray:
-    """float64 [n, 3], normalised, from each member's [n, 3] and weights that sum to 1."""
-    stacked = np.stack([log_softmax(values, axis=1) for values in log_probs])
-    shaped = np.asarray(weights, dtype=np.float64)[:, None, None]
-    if pooling == "linear":
-        return np.asarray(log_softmax(logsumexp(stacked, axis=0, b=shaped), axis=1))
-    return np.asarray(log_softmax((shaped * stacked).sum(axis=0), axis=1))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reward_model.backbone import one_line
+from reward_model.backbone import ModelError, one_line
 from reward_model.loading import LoadedModel
 from reward_model.score import last_positions, score_inputs
 
@@ -31,11 +31,14 @@ class Scorer:
         loaded: the model.
         batch_tokens: tokens of a batch, padding included; found for the device if None.
         max_length: of the longest row that will come, for finding the budget.
+
+    Raises: ModelError for a model that cannot score even a short text: then it is not the rows that are to blame.
     """
 
     def __init__(self, loaded: LoadedModel, batch_tokens: int | None = None, max_length: int = 512):
         self.loaded = loaded
         self.first_error: str | None = None
+        self._check()
         self.batch_tokens = batch_tokens or self._found_budget(max_length)
 
     @torch.inference_mode()
@@ -60,6 +63,18 @@ class Scorer:
                 waiting += [batch[half:], batch[:half]]
         scores[~np.isfinite(scores).all(axis=1)] = np.nan
         return scores
+
+    @torch.inference_mode()
+    def _check(self) -> None:
+        tokenizer = self.loaded.tokenizer
+        try:
+            found = self._forward([tokenizer("Hello.")["input_ids"] or [tokenizer.pad_token_id or 0]])
+        except (RuntimeError, IndexError, NotImplementedError) as error:
+            raise ModelError(f"the model cannot score any text ({one_line(error)})") from error
+        if not np.isfinite(found).all():
+            raise ModelError(
+                f"the model's scores are not finite in {str(self.loaded.dtype).removeprefix('torch.')}; try another --dtype"
+            )
 
     def _forward(self, rows: Sequence[Sequence[int]]) -> FloatArray:
         model, device = self.loaded.model, self.loaded.device

@@ -80,7 +80,7 @@ def distinct_sequences(battles: datasets.Dataset, encoding: str, *, both_orders:
             everything.update(key)
             of_battle[place, side] = known[key]
     columns = np.asarray(first, dtype=np.int64).reshape(-1, 4).T
-    return Sequences(*columns, of_battle=of_battle, fingerprint=everything.hexdigest())
+    return Sequences(columns[0], columns[1], columns[2], columns[3], of_battle, everything.hexdigest())
 
 
 def _texts(battles: datasets.Dataset) -> Iterator[tuple[Any, Any, Any]]:

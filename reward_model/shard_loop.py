@@ -19,16 +19,23 @@ from reward_model.shards import ShardScores, ShardStore
 
 SHARD_SEQUENCES = 256
 
-Encoded = tuple[list[list[int] | None], list[int]]
+
+@dataclass(frozen=True)
+class Encoded:
+    """A shard's token ids, None where the tokenizer fails, tokens cut of each row, and the max_length they are cut to."""
+
+    ids: list[list[int] | None]
+    cut: list[int]
+    max_length: int
 
 
-def plan_shards(sequences: Sequences, shard_sequences: int = SHARD_SEQUENCES) -> list[IntArray]:
+def plan_shards(sequences: Sequences) -> list[IntArray]:
     """All sequences, longest first: memory runs out early or not at all, and the time left is never underestimated.
 
     Sequences of one prompt stay together where they are of equal size.
     """
     order = np.lexsort((sequences.prompt, -sequences.size))
-    return np.split(order, range(shard_sequences, len(order), shard_sequences)) if len(order) else []
+    return np.split(order, range(SHARD_SEQUENCES, len(order), SHARD_SEQUENCES)) if len(order) else []
 
 
 @dataclass(frozen=True)
@@ -67,31 +74,28 @@ class ShardLoop:
         cost = np.minimum(self.sequences.size, self.encoder.max_length * 4)
         work = {number: float(cost[self.shards[number]].sum()) for number in wanted}
         with self._bar(work, found) as bar, ThreadPoolExecutor(1) as thread:
-            full = self.encoder.max_length
-            ahead = thread.submit(self._encode, left[0], full)
+            ahead = thread.submit(self._encode, left[0], self.encoder.max_length)
             for place, number in enumerate(left):
-                ids, cut, length = *ahead.result(), full
-                following = left[place + 1 :]
-                if following:
-                    full = self._affordable_length(following)
-                    ahead = thread.submit(self._encode, following[0], full)
-                found[number] = self._score(scorer, number, ids, cut, length)
+                encoded, length = ahead.result(), self._affordable_length(left[place:])
+                if length < max(map(len, filter(None, encoded.ids)), default=0):
+                    encoded = self._encode(number, length)  # it was made when time seemed to suffice
+                if place + 1 < len(left):
+                    ahead = thread.submit(self._encode, left[place + 1], length)
+                found[number] = self._score(scorer, number, encoded)
                 bar.update(work[number] / max(sum(work.values()), 1e-9) * len(self.sequences.of_battle))
         return found
 
-    def _score(
-        self, scorer: Scorer, number: int, ids: Sequence[list[int] | None], cut: Sequence[int], length: int
-    ) -> ShardScores:
-        values = np.full((len(ids), 2), np.nan, dtype=np.float32)
-        whole = [row for row, tokens in enumerate(ids) if tokens is not None]
+    def _score(self, scorer: Scorer, number: int, encoded: Encoded) -> ShardScores:
+        values = np.full((len(encoded.ids), 2), np.nan, dtype=np.float32)
+        whole = [row for row, tokens in enumerate(encoded.ids) if tokens is not None]
         if not self.deadline.is_over:
             started = self.deadline.clock()
-            rows = [tokens for tokens in ids if tokens is not None]
+            rows = [tokens for tokens in encoded.ids if tokens is not None]
             values[whole] = scorer.score(rows)
             tokens = sum(map(len, rows))
             size = int(self.sequences.size[self.shards[number]].sum())
-            self.deadline.note(self.deadline.clock() - started, tokens, tokens + sum(cut), size)
-        shortened = (np.asarray(cut) > 0) & (length < self.encoder.max_length)
+            self.deadline.note(self.deadline.clock() - started, tokens, tokens + sum(encoded.cut), size)
+        shortened = (np.asarray(encoded.cut) > 0) & (encoded.max_length < self.encoder.max_length)
         scores = ShardScores(values, shortened)
         # What failed is not kept: a restart tries it again.
         if self.store is not None and np.isfinite(values).all():
@@ -106,14 +110,13 @@ class ShardLoop:
         return self.deadline.max_length(sizes, self.encoder.least_max_length, most)
 
     def _encode(self, number: int, length: int) -> Encoded:
-        """Token ids and tokens cut; None for a row that the tokenizer fails on."""
         encoder = self.encoder
         if length < encoder.max_length:
             encoder = BattleEncoder(encoder.tokenizer, length, encoder.encoding)
         rows = self.sequences.texts(self.battles, self.shards[number])
         try:
             ids, cut = encoder.encode_rows(rows)
-            return list(ids), cut
+            return Encoded(list(ids), cut, length)
         except Exception:  # one row must not cost the others
             return _encode_each(encoder, rows)
 
@@ -137,7 +140,7 @@ def _encode_each(encoder: BattleEncoder, rows: Sequence[Any]) -> Encoded:
             tokens, lost = None, 0
         ids.append(tokens)
         cut.append(lost)
-    return ids, cut
+    return Encoded(ids, cut, encoder.max_length)
 
 
 def wait_for(loop: ShardLoop, numbers: Iterable[int], others_work: Callable[[], bool]) -> dict[int, ShardScores]:
@@ -165,4 +168,4 @@ def joined(
     shortened = np.zeros(len(sequences), dtype=bool)
     for number, shard in enumerate(shards):
         values[shard], shortened[shard] = found[number].values, found[number].shortened
-    return values[sequences.of_battle], shortened[sequences.of_battle].any(axis=1)
+    return values[sequences.of_battle], np.asarray(shortened[sequences.of_battle].any(axis=1))
