@@ -1,23 +1,22 @@
 """Calibration: makes predicted probabilities mean what they say, by a map fitted on battles the model has not seen.
 
-The maps are those of `reward_model.calibration_maps`. `auto` does not choose between none, temperature and parity_affine:
-it averages them, and what it stores is one map. All three are points (s, a, u) of the parity-affine family, and the log
-loss is convex there, so the average is never worse than the weighted mean of its parts. The weights are
+The maps are those of `reward_model.calibration_maps`. `auto` does not choose between the swap-exact ones of `AVERAGED`: it
+averages them, and what it stores is one map. All are points of the parity-curved family, where the log loss is convex, so
+the average is never worse than the weighted mean of its parts. The weights are
 
     w_m  proportional to  exp(-EVIDENCE * groups * held-out log loss of m),
 
 log loss in grouped cross-validation, counted once a prompt. A map of more parameters pays for them there: one that only
 fits noise raises the held-out loss. Held-out losses of the same rows are not independent, and EVIDENCE below 1 keeps a
-chance lead from taking all the weight. The average is stored only if it beats no calibration by more than one standard
-error of the paired difference, by prompt; otherwise none is stored.
+chance lead from taking all the weight. No calibration is one of the maps, and the average is stored only if it beats it.
 
 `auto` keeps to maps that cannot favour a side, so a model that is swap-exact stays so to the last bit. With
 `swap_exact=False` the other maps are tried too, and one of them is taken if it beats the average by more than two
-standard errors: it costs the model's symmetry, and is only worth it where the votes really are lopsided.
+standard errors of their paired difference, by prompt: it costs the model's symmetry, and is only worth it where the votes
+really are lopsided.
 
 Source: Yao et al. (2018), "Using Stacking to Average Bayesian Predictive Distributions", section 2.3 (pseudo-BMA);
-Grunwald (2012), "The Safe Bayesian", for evidence to a power below 1; the one-standard-error rule: Hastie, Tibshirani &
-Friedman, "The Elements of Statistical Learning", section 7.10.
+Grunwald (2012), "The Safe Bayesian", for evidence to a power below 1.
 """
 
 import math
@@ -35,7 +34,7 @@ from reward_model.calibration_maps import (
     SWAP_EXACT,
     apply_map,
     fit_map,
-    parity_affine_of,
+    parity_point,
     strengths,
 )
 from reward_model.rows import (
@@ -53,10 +52,10 @@ from reward_model.rows import (
 
 __all__ = ["FLOOR", "METHODS", "PARAMETERS", "Calibration", "fit", "log_loss"]
 
-AVERAGED = ("none", "temperature", "parity_affine")
-EVIDENCE = 0.25
-# How many standard errors a map must win by: over none, and over the maps that cannot favour a side.
-CLEARLY_BETTER, WORTH_ITS_ASYMMETRY = 1.0, 2.0
+AVERAGED = ("none", "temperature", "parity_affine", "parity_curved")
+EVIDENCE = 0.5
+# How many standard errors a map that may favour a side must win by.
+WORTH_ITS_ASYMMETRY = 2.0
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def _held_out_losses(rows: _Rows, method: str, by_fold: Sequence[Mapping[str, fl
 
 
 def _average(rows: _Rows) -> _Candidate:
-    """None, temperature and parity_affine averaged by what they are worth; none where that is not clearly better."""
+    """The swap-exact maps averaged by what they are worth; none where that is not better than none."""
     parts = [_candidate(rows, method) for method in AVERAGED]
     groups = int(rows.group_of_row.max()) + 1
     evidence = np.array([-EVIDENCE * groups * part.losses.mean() for part in parts])
@@ -240,16 +239,16 @@ def _average(rows: _Rows) -> _Candidate:
     weights /= weights.sum()
 
     def averaged(of: Callable[[_Candidate], Mapping[str, float]]) -> dict[str, float]:
-        points = np.stack([parity_affine_of(part.method, of(part)) for part in parts])
+        points = np.stack([parity_point(part.method, of(part)) for part in parts])
         values = (weights @ points).tolist()
-        return dict(zip(PARAMETERS["parity_affine"], values, strict=True))
+        return dict(zip(PARAMETERS["parity_curved"], values, strict=True))
 
     by_fold = [averaged(lambda part, fold=fold: part.by_fold[fold]) for fold in range(rows.folds)]  # type: ignore[misc]
-    losses = _held_out_losses(rows, "parity_affine", by_fold)
-    if not _wins(losses, parts[0].losses, rows.group_of_row, CLEARLY_BETTER):
+    losses = _held_out_losses(rows, "parity_curved", by_fold)
+    if losses.mean() >= parts[0].losses.mean():
         return parts[0]
     shares = {part.method: float(weight) for part, weight in zip(parts, weights, strict=True)}
-    return _Candidate("parity_affine", averaged(lambda part: part.parameters), by_fold, losses, shares)
+    return _Candidate("parity_curved", averaged(lambda part: part.parameters), by_fold, losses, shares)
 
 
 def _wins(losses: FloatArray, over: FloatArray, group_of_row: IntArray, standard_errors: float) -> bool:

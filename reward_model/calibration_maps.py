@@ -1,25 +1,30 @@
 """Maps from log-probabilities to better ones, each with few parameters and one best fit.
 
-With margin d = log P(A) - log P(B), tie strength t = log P(tie) - (log P(A) + log P(B)) / 2 and z = log p:
+With z = log p, margin d = z_A - z_B, tie strength t = z_tie - (z_A + z_B) / 2 and q = (z_A + z_B) / 2:
 
     none
     temperature      z' = z / T                                              Guo et al. (2017), section 4.2
     tie_multiplier   P(tie) times m, renormalised                            Saerens et al. (2002), one prior corrected
-    parity_affine    d' = s d,  t' = a t + u                                 Davidson (1970), see `reward_model.links`
     threshold        p' = max(p, h), renormalised                            competition notebooks' clip
+    parity_affine    d' = s d,  t' = a t + u                                 Davidson (1970), see `reward_model.links`
+    parity_curved    d' = l f(d) + n (d - f(d)),  t' = a t + c q + e |d| + u,  f(d) = sign(d) log(1 + |d|)
     multipliers      p'_k = m_k p_k, renormalised                            competition notebooks; Saerens et al. (2002)
     vector           z'_k = w_k z_k + b_k                                    Guo et al. (2017), section 4.2
     matrix           z' = W z + b, pulled towards the identity               Guo et al. (2017), section 4.2
     dirichlet        z' = W z + b, off-diagonal and intercept regularised    Kull et al. (2019), section 3 and equation 8
 
-The first five cannot favour a side: swapping a battle before or after the map comes to the same, to the last bit. They are
-`SWAP_EXACT`. All but the threshold are linear in logits, so that the log loss is convex in their parameters; a normal
-prior around the identity decides where rows are too few to say. A log-probability is a logit here, so that matrix scaling
-and the Dirichlet map are of one form and differ in what holds them back.
+The first six cannot favour a side: swapping a battle before or after the map comes to the same, to the last bit. They are
+`SWAP_EXACT`. `parity_curved` is what of a Dirichlet map treats A and B alike, and bends besides: l scales small margins and
+n large ones, both above 0 so that a larger margin stays larger, and e says how far ties depend on how close a battle is.
+
+All but the threshold are linear in logits, so that the log loss is convex in their parameters; a normal prior around the
+identity decides where rows are too few to say. A log-probability is a logit here, so that matrix scaling and the Dirichlet
+map are of one form and differ in what holds them back.
 
 Source: Guo et al. (2017), "On Calibration of Modern Neural Networks"; Kull et al. (2019), "Beyond temperature scaling:
 Obtaining well-calibrated multiclass probabilities with Dirichlet calibration"; Saerens, Latinne & Decaestecker (2002),
-"Adjusting the Outputs of a Classifier to New a Priori Probabilities".
+"Adjusting the Outputs of a Classifier to New a Priori Probabilities"; for slopes that differ at both ends, Kull, Silva
+Filho & Flach (2017), "Beta calibration".
 """
 
 from collections.abc import Mapping
@@ -42,15 +47,25 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "tie_multiplier": ("tie_multiplier",),
     "threshold": ("threshold",),
     "parity_affine": ("margin_scale", "tie_scale", "tie_shift"),
+    "parity_curved": (
+        "small_margin_scale",
+        "large_margin_scale",
+        "tie_scale",
+        "tie_by_wins",
+        "tie_by_margin",
+        "tie_shift",
+    ),
     "multipliers": tuple(f"multiplier_{name}" for name in _CLASSES),
     "vector": (*(f"scale_{name}" for name in _CLASSES), *_SHIFTS),
     "matrix": (*_WEIGHTS, *_SHIFTS),
     "dirichlet": (*_WEIGHTS, *_SHIFTS),
 }
 METHODS = tuple(PARAMETERS)
-SWAP_EXACT = ("none", "temperature", "tie_multiplier", "threshold", "parity_affine")
+SWAP_EXACT = ("none", "temperature", "tie_multiplier", "threshold", "parity_affine", "parity_curved")
 # Parameters that must be above 0.
-POSITIVE = {"temperature", "margin_scale", "tie_multiplier", "threshold", *PARAMETERS["multipliers"]}
+POSITIVE = {"temperature", "tie_multiplier", "threshold", *PARAMETERS["multipliers"]} | {
+    name for names in PARAMETERS.values() for name in names if name.endswith("margin_scale")
+}
 
 # Standard deviations of the prior. Scales are wrong by a factor at most; a rate may be far off, as that of ties is after
 # training on battles without them.
@@ -79,7 +94,9 @@ def apply_map(method: str, parameters: Mapping[str, float], log_probs: FloatArra
     if method == "threshold":
         return log_softmax(np.maximum(log_softmax(log_probs, axis=1), np.log(values[0])), axis=1)
     if method in SWAP_EXACT:
-        return _mapped(log_probs, parity_affine_of(method, parameters))
+        point = parity_point(method, parameters)
+        margin, tie_strength = _bent(log_probs, point) if method == "parity_curved" else _scaled(log_probs, point)
+        return log_softmax(np.stack([margin / 2, -margin / 2, tie_strength], axis=1), axis=1)
     normalised = log_softmax(log_probs, axis=1)
     if method == "multipliers":
         return log_softmax(normalised + np.log(values), axis=1)
@@ -100,29 +117,8 @@ def fit_map(method: str, log_probs: FloatArray, verdicts: FloatArray, strength: 
         return {}
     if method == "threshold":
         return {"threshold": _fit_threshold(log_probs, verdicts)}
-    steps = np.array(0.0)
     if method in SWAP_EXACT:
-        margin, tie_strength = _coordinates(log_probs)
-        nothing = np.zeros_like(margin)
-        scale_margin = np.stack([margin / 2, -margin / 2, nothing], axis=1)
-        scale_tie = np.stack([nothing, nothing, tie_strength], axis=1)
-        shift_tie = np.stack([nothing, nothing, nothing + 1], axis=1)
-        offset = scale_margin + scale_tie
-        columns = {
-            "temperature": [offset],
-            "tie_multiplier": [shift_tie],
-            "parity_affine": [scale_margin, scale_tie, shift_tie],
-        }[method]
-        spread = [SCALE_SD] * (len(columns) - 1) + [SCALE_SD if method == "temperature" else SHIFT_SD]
-        lower = None if method == "tie_multiplier" else [_LEAST_SCALE - 1] + [-np.inf] * (len(columns) - 1)
-        precision = strength / np.array(spread) ** 2
-        bounds = None if lower is None else np.array(lower)
-        steps = fit_logits(np.stack(columns, axis=2), offset, verdicts, precision, bounds)
-        if method == "temperature":
-            return {"temperature": float(1 / (1 + steps[0]))}
-        if method == "tie_multiplier":
-            return {"tie_multiplier": float(np.exp(steps[0]))}
-        return _named(method, np.array([1.0, 1.0, 0.0]) + steps)
+        return _fit_swap_exact(method, log_probs, verdicts, strength)
     offset = log_softmax(log_probs, axis=1)
     design = _full_design(method, offset)
     steps = fit_logits(design, offset, verdicts, _full_precision(method, strength, len(offset)))
@@ -132,17 +128,20 @@ def fit_map(method: str, log_probs: FloatArray, verdicts: FloatArray, strength: 
     return _named(method, np.concatenate([identity, np.zeros(3)]) + steps)
 
 
-def parity_affine_of(method: str, parameters: Mapping[str, float]) -> FloatArray:
-    """(s, a, u) of `parity_affine` that says the same as none, a temperature or a tie multiplier: float64 [3]."""
-    if method == "temperature":
-        return np.array([1 / parameters["temperature"], 1 / parameters["temperature"], 0.0])
-    if method == "tie_multiplier":
-        return np.array([1.0, 1.0, np.log(parameters["tie_multiplier"])])
-    if method == "parity_affine":
+def parity_point(method: str, parameters: Mapping[str, float]) -> FloatArray:
+    """The parameters of `parity_curved` that say the same as a swap-exact map without a threshold: float64 [6]."""
+    if method == "parity_curved":
         return np.array([parameters[name] for name in PARAMETERS[method]])
-    if method == "none":
-        return np.array([1.0, 1.0, 0.0])
-    raise ValueError(f"calibration {method!r} is no parity-affine map")
+    scale, tie_scale, shift = 1.0, 1.0, 0.0
+    if method == "temperature":
+        scale = tie_scale = 1 / parameters["temperature"]
+    elif method == "tie_multiplier":
+        shift = float(np.log(parameters["tie_multiplier"]))
+    elif method == "parity_affine":
+        scale, tie_scale, shift = (parameters[name] for name in PARAMETERS[method])
+    elif method != "none":
+        raise ValueError(f"calibration {method!r} is not among the parity-curved maps")
+    return np.array([scale, scale, tie_scale, 0.0, 0.0, shift])
 
 
 def _named(method: str, values: FloatArray) -> dict[str, float]:
@@ -155,10 +154,69 @@ def _coordinates(log_probs: FloatArray) -> tuple[FloatArray, FloatArray]:
     return win_a - win_b, tie - (win_a + win_b) / 2
 
 
-def _mapped(log_probs: FloatArray, theta: FloatArray) -> FloatArray:
+def _scaled(log_probs: FloatArray, point: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Margin and tie strength of a map without curvature."""
     margin, tie_strength = _coordinates(log_probs)
-    half = theta[0] * margin / 2
-    return log_softmax(np.stack([half, -half, theta[1] * tie_strength + theta[2]], axis=1), axis=1)
+    return point[0] * margin, point[2] * tie_strength + point[5]
+
+
+def _bent(log_probs: FloatArray, point: FloatArray) -> tuple[FloatArray, FloatArray]:
+    margin, tie_strength = _coordinates(log_probs)
+    small, large, wins, size = _curvature(log_probs, margin)
+    bent = point[0] * small + point[1] * large
+    return bent, point[2] * tie_strength + point[3] * wins + point[4] * size + point[5]
+
+
+def _curvature(log_probs: FloatArray, margin: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """f(d), d - f(d), q as it is over even odds, and |d|."""
+    size = np.abs(margin)
+    small = np.sign(margin) * np.log1p(size)
+    normalised = log_softmax(log_probs, axis=1)
+    return small, margin - small, (normalised[:, 0] + normalised[:, 1]) / 2 + np.log(3), size
+
+
+def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, strength: float) -> dict[str, float]:
+    margin, tie_strength = _coordinates(log_probs)
+    nothing = np.zeros_like(margin)
+
+    def of_margin(values: FloatArray) -> FloatArray:
+        return np.stack([values / 2, -values / 2, nothing], axis=1)
+
+    def of_tie(values: FloatArray) -> FloatArray:
+        return np.stack([nothing, nothing, values], axis=1)
+
+    offset = of_margin(margin) + of_tie(tie_strength)
+    # What a unit of each parameter adds to the logits, how far it may be expected to go, and the least it may be.
+    columns: list[FloatArray] = []
+    spread: list[float] = []
+    lower: list[float] = []
+
+    def add(column: FloatArray, sd: float, least: float = -np.inf) -> None:
+        columns.append(column)
+        spread.append(sd)
+        lower.append(least)
+
+    if method == "temperature":
+        add(offset, SCALE_SD, _LEAST_SCALE - 1)
+    elif method == "parity_affine":
+        add(of_margin(margin), SCALE_SD, _LEAST_SCALE - 1)
+        add(of_tie(tie_strength), SCALE_SD)
+    elif method == "parity_curved":
+        small, large, wins, size = _curvature(log_probs, margin)
+        for part in (small, large):
+            add(of_margin(part), SCALE_SD, _LEAST_SCALE - 1)
+        for values in (tie_strength, wins, size):
+            add(of_tie(values), SCALE_SD)
+    if method != "temperature":
+        add(of_tie(nothing + 1), SHIFT_SD)
+    precision = strength / np.array(spread) ** 2
+    steps = fit_logits(np.stack(columns, axis=2), offset, verdicts, precision, np.array(lower))
+    if method == "temperature":
+        return {"temperature": float(1 / (1 + steps[0]))}
+    if method == "tie_multiplier":
+        return {"tie_multiplier": float(np.exp(steps[0]))}
+    identity = [1.0, 1.0, 0.0] if method == "parity_affine" else [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    return _named(method, np.array(identity) + steps)
 
 
 def _full_design(method: str, normalised: FloatArray) -> FloatArray:

@@ -3,6 +3,7 @@
     minimise over theta   sum_i w_i CE(softmax(offset_i + design_i theta), verdict_i) + sum_j precision_j theta_j^2 / 2
 
 Multinomial logistic regression with an offset and a normal prior around 0: convex, so there is one minimum to find.
+Newton's method finds it in a few steps; where that lies beyond a bound, a bounded search goes on from there.
 """
 
 import numpy as np
@@ -36,15 +37,32 @@ def fit_logits(
     flat = np.ascontiguousarray(design).reshape(rows * 3, size)
     counts = np.ones(rows) if weights is None else weights
     total = max(float(counts.sum()), 1.0)
+    shares = verdicts.sum(axis=1, keepdims=True)
+
+    def at(theta: FloatArray) -> FloatArray:
+        return log_softmax(offset + (flat @ theta).reshape(rows, 3), axis=1)
 
     def loss_and_gradient(theta: FloatArray) -> tuple[float, FloatArray]:
-        log_probs = log_softmax(offset + (flat @ theta).reshape(rows, 3), axis=1)
-        surplus = (np.exp(log_probs) * verdicts.sum(axis=1, keepdims=True) - verdicts) * counts[:, None]
+        log_probs = at(theta)
+        surplus = (np.exp(log_probs) * shares - verdicts) * counts[:, None]
         loss = -(counts @ (verdicts * log_probs).sum(axis=1)) + (precision * theta**2).sum() / 2
         return loss / total, (surplus.reshape(-1) @ flat + precision * theta) / total
 
-    bounds = None if lower is None else [(low if np.isfinite(low) else None, None) for low in lower]
-    start = np.zeros(size) if lower is None else np.maximum(0.0, lower)
+    def curvature(theta: FloatArray) -> FloatArray:
+        probabilities = np.exp(at(theta))
+        mean = np.einsum("nc,nck->nk", probabilities, design)
+        weighted = (probabilities * shares * counts[:, None]).reshape(-1)
+        second = flat.T @ (flat * weighted[:, None]) - mean.T @ (mean * (counts * shares[:, 0])[:, None])
+        return (second + np.diag(precision)) / total
+
+    newton = minimize(
+        loss_and_gradient, np.zeros(size), jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9}
+    )
+    found = np.asarray(newton.x, dtype=np.float64)
+    if lower is None or (found >= lower).all():
+        return found
+    bounds = [(low if np.isfinite(low) else None, None) for low in lower]
     options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
-    best = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    inside = np.maximum(found, lower)
+    best = minimize(loss_and_gradient, inside, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return np.asarray(best.x, dtype=np.float64)

@@ -7,7 +7,15 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from reward_model.calibration_maps import METHODS, PARAMETERS, SWAP_EXACT, apply_map, fit_map, strengths
+from reward_model.calibration_maps import (
+    METHODS,
+    PARAMETERS,
+    SWAP_EXACT,
+    apply_map,
+    fit_map,
+    parity_point,
+    strengths,
+)
 from reward_model.rows import log_loss
 
 SWAP = [1, 0, 2]
@@ -140,3 +148,35 @@ def test_each_map_helps_where_it_was_fitted_and_bows_to_its_prior(
     if method not in ("threshold", "dirichlet"):  # without a prior; with a diagonal that has none
         held = apply_map(method, fit_map(method, log_probs, verdicts, strength=1e9), log_probs)
         np.testing.assert_allclose(held, log_probs, atol=1e-3)
+
+
+def test_the_curved_map_holds_the_others_and_keeps_the_order_of_margins(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    log_probs, verdicts = rows
+    for method in ("none", "temperature", "tie_multiplier", "parity_affine"):
+        parameters = fit_map(method, log_probs, verdicts)
+        values = parity_point(method, parameters).tolist()
+        as_curved = dict(zip(PARAMETERS["parity_curved"], values, strict=True))
+        expected = apply_map(method, parameters, log_probs)
+        np.testing.assert_allclose(apply_map("parity_curved", as_curved, log_probs), expected, atol=1e-12)
+    with pytest.raises(ValueError, match="threshold"):
+        parity_point("threshold", {"threshold": 0.1})
+    # Verdicts against the predictions: scales stop above 0, and the larger margin stays the larger.
+    against = fit_map("parity_curved", log_probs, verdicts[:, SWAP])
+    assert against["small_margin_scale"] > 0 and against["large_margin_scale"] > 0
+    margins = np.sort(log_probs[:, 0] - log_probs[:, 1])
+    mapped = apply_map("parity_curved", against, np.stack([margins / 2, -margins / 2, 0 * margins], axis=1))
+    assert (np.diff(mapped[:, 0] - mapped[:, 1]) >= 0).all()
+
+
+def test_the_curved_map_finds_slopes_that_differ_and_ties_that_depend_on_the_margin() -> None:
+    generator = np.random.default_rng(0)
+    margin, tie_strength = generator.normal(0, 2, 20_000), generator.normal(0, 0.5, 20_000)
+    size = np.abs(margin)
+    small = np.sign(margin) * np.log1p(size)
+    bent, tied = 1.4 * small + 0.5 * (margin - small), tie_strength - 0.4 * size + 0.3
+    truth = np.exp(log_softmax(np.stack([bent / 2, -bent / 2, tied], axis=1), axis=1))
+    log_probs = log_softmax(np.stack([margin / 2, -margin / 2, tie_strength], axis=1), axis=1)
+    found = fit_map("parity_curved", log_probs, truth, strength=0.0)
+    assert found["small_margin_scale"] == pytest.approx(1.4, abs=0.02)
+    assert found["large_margin_scale"] == pytest.approx(0.5, abs=0.02)
+    np.testing.assert_allclose(np.exp(apply_map("parity_curved", found, log_probs)), truth, atol=0.005)
