@@ -16,10 +16,17 @@ setup: .venv/.setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
+# Battles explained and split, MiniLM trained on one part, judged on the other. Other DATA starts a new run.
 demo: .venv/.setup
-	mkdir -p runs/demo
-	$(BIN)/python -m arena_data $(DATA) --report runs/demo/battles.html
-	@echo "Open runs/demo/battles.html"
+	test "$$(cat runs/demo/.data 2>/dev/null)" = "$(DATA)" || rm -rf runs/demo
+	mkdir -p runs/demo/battles && echo "$(DATA)" > runs/demo/.data
+	$(BIN)/python -m arena_data $(DATA) --report runs/demo/battles.html --split runs/demo/battles
+	$(BIN)/python -m reward_model.weights minilm
+	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no train_reward.py \
+		--config recipes/minilm_cpu.yaml --train_file runs/demo/battles/train.jsonl --output_dir runs/demo
+	$(BIN)/python predict.py --model runs/demo --input runs/demo/battles/test.jsonl --offline \
+		--output runs/demo/submission.csv --report runs/demo/report.html
+	@echo "Open runs/demo/battles.html, runs/demo/curves.png and runs/demo/report.html"
 
 test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -22,7 +22,7 @@ from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
 from reward_model.finish import finish_run
 from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
-from reward_model.progress import show_progress
+from reward_model.progress import quiet_libraries, show_progress
 from reward_model.resuming import last_checkpoint, settings_of, write_settings
 from reward_model.score import find
 from reward_model.start import start_from_style, tie_bias_of
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(arguments: Sequence[str] | None) -> None:
     kinds: Any = [DataArguments, TieRewardConfig, ModelConfig]
     data, config, model_arguments = TrlParser(kinds).parse_args_and_config(arguments)
+
+    if not config.verbose:
+        quiet_libraries()
 
     # 1. What can be refused without reading a battle.
     check_device(bool(config.bf16), bool(config.use_cpu))

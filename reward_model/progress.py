@@ -5,9 +5,11 @@ The Trainer's own callback prints every log entry; these go to the trackers and 
 Source: `ProgressCallback`, https://huggingface.co/docs/transformers/main_classes/callback.
 """
 
+import logging
 from typing import Any
 
 from transformers import ProgressCallback
+from transformers import logging as transformers_logging
 from transformers.trainer_callback import PrinterCallback
 
 SHOWN = {"log_loss": "log loss", "tokens_per_second": "tokens/s", "padding_share": "padding"}
@@ -32,6 +34,12 @@ def show_progress(trainer: Any) -> None:
         trainer.remove_callback(printing)
     if not trainer.args.disable_tqdm:
         trainer.add_callback(Progress)
+
+
+def quiet_libraries() -> None:
+    """Switches off the bars of loading and saving, which take a moment, and DeepSpeed's remark that there is no GPU."""
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 def _short(value: Any) -> str:
