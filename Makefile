@@ -24,9 +24,9 @@ demo: .venv/.setup
 	$(BIN)/python -m reward_model.weights minilm
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no train_reward.py \
 		--config recipes/minilm_cpu.yaml --train_file runs/demo/battles/train.jsonl --output_dir runs/demo
-	$(BIN)/python predict.py --model runs/demo --input runs/demo/battles/test.jsonl --offline \
-		--output runs/demo/submission.csv --report runs/demo/report.html
-	@echo "Open runs/demo/battles.html, runs/demo/curves.png and runs/demo/report.html"
+	$(BIN)/python predict.py --model runs/demo --input runs/demo/battles/test.jsonl \
+		--output runs/demo/submission.csv --offline
+	@echo "Open runs/demo/battles.html and runs/demo/curves.png"
 
 test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -63,7 +63,7 @@ class TieRewardConfig(RewardConfig):
 
     # TRL's defaults assume a large decoder on a GPU: bf16 and checkpointing on, whatever the device.
     bf16: bool = False
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | None = None
     max_length: int | None = 1024
     learning_rate: float = 2e-5
     eval_strategy: str = "epoch"
