@@ -63,7 +63,7 @@ class TieRewardConfig(RewardConfig):
 
     # TRL's defaults assume a large decoder on a GPU: bf16 and checkpointing on, whatever the device.
     bf16: bool = False
-    gradient_checkpointing: bool | None = None
+    gradient_checkpointing: bool | None = None  # type: ignore[assignment]  # None: the library decides, and warns of nothing
     max_length: int | None = 1024
     learning_rate: float = 2e-5
     eval_strategy: str = "epoch"
