@@ -1,8 +1,11 @@
 """Trains a tie-aware reward model from battles: `accelerate launch train_reward.py --config recipes/minilm_cpu.yaml`.
 
-Any flag overrides the recipe. Started again with the same output directory it goes on from its last checkpoint.
+Any flag overrides the recipe. Started again with the same output directory it goes on from its last checkpoint. With
+`--folds 5` it trains five times, each time without a fifth of the prompts.
 """
 
+import copy
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +24,7 @@ from reward_model.config import DataArguments, TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
 from reward_model.finish import finish_run
+from reward_model.fold_runs import finish_folds, fold_directory
 from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
 from reward_model.progress import quiet_libraries, show_progress
 from reward_model.resuming import last_checkpoint, settings_of, write_settings
@@ -43,10 +47,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(arguments: Sequence[str] | None) -> None:
     kinds: Any = [DataArguments, TieRewardConfig, ModelConfig]
     data, config, model_arguments = TrlParser(kinds).parse_args_and_config(arguments)
-
     if not config.verbose:
         quiet_libraries()
+    if data.folds is None:
+        train_run(data, config, model_arguments)
+    else:
+        train_folds(data, config, model_arguments)
 
+
+def train_folds(data: DataArguments, config: TieRewardConfig, model_arguments: ModelConfig) -> None:
+    """A run a fold, out-of-fold predictions of all battles, and the mean of the folds' weights as a run of its own."""
+    assert data.folds is not None
+    if data.num_folds is not None or data.eval_file or data.folds < 2:
+        raise ValueError(
+            "--folds wants at least 2, and neither --num_folds nor --eval_file: each fold is held out once"
+        )
+    for fold in range(data.folds):
+        say(config, f"fold {fold + 1} of {data.folds}")
+        one = copy.copy(config)
+        one.output_dir, one.push_to_hub = str(fold_directory(config.output_dir, fold)), False
+        train_run(dataclasses.replace(data, folds=None, num_folds=data.folds, fold=fold), one, model_arguments)
+    if is_main(config):
+        figures = finish_folds(config.output_dir, data.folds, read_battles(data))
+        print(
+            f"out-of-fold log loss {figures['log_loss']:.4f} (uncalibrated {figures['log_loss_uncalibrated']:.4f}, class"
+            f" prior {figures['class_prior_log_loss']:.4f}) on {figures['battles']:,} battles; averaged weights in"
+            f" {config.output_dir}"
+        )
+
+
+def train_run(data: DataArguments, config: TieRewardConfig, model_arguments: ModelConfig) -> None:
+    """From battles to a run directory."""
     # 1. What can be refused without reading a battle.
     check_device(bool(config.bf16), bool(config.use_cpu))
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
@@ -114,13 +145,7 @@ def train(arguments: Sequence[str] | None) -> None:
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
     """train, validation and calibration, grouped by prompt. Raises: BattleError for input that cannot be read."""
-    if not data.train_file:
-        raise BattleError("no battles to train on", fix="give --train_file")
-    battles, doubles = drop_duplicates(load_battles(data.train_file, labels="required"))
-    if doubles:
-        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
-    if data.max_train_battles is not None:
-        battles = battles.select(range(min(data.max_train_battles, len(battles))))
+    battles = read_battles(data)
     held_out = drop_duplicates(load_battles(data.eval_file, labels="required"))[0] if data.eval_file else None
     return training_split(
         battles,
@@ -131,6 +156,18 @@ def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
         fold=data.fold,
         seed=data.split_seed,
     )
+
+
+def read_battles(data: DataArguments) -> datasets.Dataset:
+    """All that may be trained on, each once. Raises: BattleError for input that cannot be read."""
+    if not data.train_file:
+        raise BattleError("no battles to train on", fix="give --train_file")
+    battles, doubles = drop_duplicates(load_battles(data.train_file, labels="required"))
+    if doubles:
+        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
+    if data.max_train_battles is not None:
+        battles = battles.select(range(min(data.max_train_battles, len(battles))))
+    return battles
 
 
 def is_main(config: TieRewardConfig) -> bool:

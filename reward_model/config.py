@@ -15,6 +15,7 @@ class DataArguments:
         eval_file: held-out battles; where there are none, a grouped share of train_file is held out.
         validation_share: that share, which picks the best checkpoint.
         num_folds, fold: instead of that share, hold out this one of so many grouped folds.
+        folds: train on each of so many grouped folds in turn, keep out-of-fold predictions, and average the weights.
         calibration_share: the share of the rest that calibration is fitted on and nothing else sees.
         max_train_battles: use only so many, the first ones, for a quick look.
         split_seed: of the grouped split.
@@ -25,6 +26,7 @@ class DataArguments:
     validation_share: float = 0.1
     num_folds: int | None = None
     fold: int = 0
+    folds: int | None = None
     calibration_share: float = 0.1
     max_train_battles: int | None = None
     split_seed: int = 0

@@ -10,11 +10,15 @@ import torch
 from trl import ModelConfig
 
 from arena_data.style import RESPONSE_FEATURES
+from arena_data.submission import write_submission
 from reward_model import calibration
 from reward_model.data import StyleScale
 from reward_model.run_directory import RewardModelConfig, StyleHead, write_run
 from reward_model.score import TieAwareScore, find, score_module_name
 from reward_model.trainer import TieRewardTrainer
+
+# Probabilities of the validation split before calibration, by id: what K-fold training joins.
+HELD_OUT = "held_out.csv"
 
 
 def finish_run(
@@ -63,6 +67,7 @@ def finish_run(
         )
         history = trainer.state.log_history
         write_run(output, config, _style_head(score, scale), fitted, metrics, history)
+        write_submission(Path(output, HELD_OUT), battles["validation"]["id"], np.exp(log_probs["validation"]))
     trainer.accelerator.wait_for_everyone()
     return metrics
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import AutoPeftModelForSequenceClassification
@@ -18,6 +19,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForSequenceClassification, BertConfig, LlamaConfig, PreTrainedTokenizerFast
 
 import train_reward
+from arena_data.loading import load_battles
+from arena_data.submission import read_submission
+from reward_model.prediction_flags import PredictionFlags
+from reward_model.predictor import Predictor
 from reward_model.resuming import SETTINGS
 from reward_model.run_directory import is_complete, read_run
 
@@ -247,3 +252,38 @@ def test_bf16_on_a_cpu_without_it_is_refused(
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     assert train_reward.main(flags(backbone, tmp_path, "--bf16", "true")) == 2
     assert "this CPU has no bf16; use --bf16 false" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def folds(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("folds") / "run"
+    more = ("--folds", "2", "--num_train_epochs", "1", "--max_train_battles", "50")
+    assert train_reward.main(flags(backbone, output, *more)) == 0
+    return output
+
+
+def test_every_battle_is_predicted_by_the_fold_that_has_not_seen_it(folds: Path) -> None:
+    parts = [read_submission(folds / f"fold_{fold}" / "held_out.csv") for fold in range(2)]
+    assert not set(parts[0][0]) & set(parts[1][0])
+    ids, joined = read_submission(folds / "out_of_fold.csv")
+    assert sorted(ids) == sorted(parts[0][0] + parts[1][0])
+    where = {name: row for part_ids, rows in parts for name, row in zip(part_ids, rows, strict=True)}
+    assert np.allclose(joined, [where[name] for name in ids], atol=1e-8)
+    battles = load_battles(str(SAMPLE)).filter(lambda row: row["id"] in where)
+    predictor = Predictor.open(PredictionFlags(model=[str(folds / "fold_0")], calibration="none", dtype="float32"))
+    ours = battles.filter(lambda row: row["id"] in set(parts[0][0]))
+    found = np.exp(predictor.predict(ours))
+    assert np.allclose(found, [where[name] for name in ours["id"]], atol=1e-4)
+
+
+def test_the_folds_mean_is_a_run_of_its_own(folds: Path) -> None:
+    assert is_complete(folds)
+    mean, parts = weights(folds), [weights(folds / f"fold_{fold}") for fold in range(2)]
+    assert mean.keys() == parts[0].keys()
+    for name, tensor in mean.items():
+        assert torch.allclose(tensor, (parts[0][name] + parts[1][name]) / 2, atol=1e-7)
+    assert any(not torch.equal(parts[0][name], parts[1][name]) for name in mean)
+    assert read_run(folds).calibration.rows == len(read_submission(folds / "out_of_fold.csv")[0])
+    battles = load_battles(str(SAMPLE)).select(range(8))
+    log_probs = Predictor.open(PredictionFlags(model=[str(folds)])).predict(battles)
+    assert np.allclose(np.exp(log_probs).sum(axis=1), 1)
