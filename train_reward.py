@@ -55,7 +55,7 @@ def train(arguments: Sequence[str] | None) -> None:
         train_folds(data, config, model_arguments)
 
 
-def train_folds(data: DataArguments, config: TieRewardConfig, model_arguments: ModelConfig) -> None:
+def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
     """A run a fold, out-of-fold predictions of all battles, and the mean of the folds' weights as a run of its own."""
     assert data.folds is not None
     if data.num_folds is not None or data.eval_file or data.folds < 2:
@@ -76,8 +76,8 @@ def train_folds(data: DataArguments, config: TieRewardConfig, model_arguments: M
         )
 
 
-def train_run(data: DataArguments, config: TieRewardConfig, model_arguments: ModelConfig) -> None:
-    """From battles to a run directory."""
+def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
+    """From battles to a run directory. config: TieRewardConfig; model_arguments: ModelConfig."""
     # 1. What can be refused without reading a battle.
     check_device(bool(config.bf16), bool(config.use_cpu))
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
