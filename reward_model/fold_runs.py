@@ -99,5 +99,5 @@ def _average_model(folders: Sequence[Path], output: Path, weights: str) -> None:
 def _average_style(heads: Sequence[StyleHead]) -> StyleHead:
     """Array by array, as the weights are."""
     names = [field.name for field in dataclasses.fields(StyleHead) if field.name != "features"]
-    means = {name: np.mean([getattr(head, name) for head in heads], axis=0, dtype=np.float64) for name in names}
-    return StyleHead(heads[0].features, **{name: array.astype(np.float32) for name, array in means.items()})
+    means = {name: np.stack([getattr(head, name) for head in heads]).mean(axis=0) for name in names}
+    return StyleHead(heads[0].features, **means)
