@@ -4,6 +4,7 @@ Opening a member reads its settings only, so that what is missing is said before
 the first shard needs them.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,12 @@ class RunMember:
     @property
     def first_error(self) -> str | None:
         return self._scorer.first_error if self._scorer else None
+
+    def sharing(self, **changes: Any) -> "RunMember":
+        """The same run with other options (fields of `MemberOptions`) and the same model, which is loaded now."""
+        other = RunMember(self.run, dataclasses.replace(self.options, **changes))
+        other._scorer = self._loaded_scorer()
+        return other
 
     def predict(self, job: Job) -> MemberPrediction:
         from reward_model.battle_scores import battle_scores

@@ -1,0 +1,168 @@
+"""A reward model in three lines of Python, from a run directory or from the Hub.
+
+    model = RewardModel.from_pretrained("user/name")
+    model.reward("What is 2 + 2?", "4.")                    # -0.31: comparable between responses to one prompt
+    model.compare("What is 2 + 2?", "4.", "5.")             # Probabilities(a=0.61, b=0.17, tie=0.22)
+
+One text or a list of them; a text is a string, or the turns of a conversation in a list. Scores are those of `predict.py`:
+the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from arena_data.errors import BattleError
+from arena_data.in_memory import Text, make_battles
+from reward_model.battle_scores import BattleScores
+from reward_model.loading import LoadOptions
+from reward_model.members import Job, MemberOptions, RunMember
+from reward_model.run_directory import read_run
+
+# What a published run consists of; a repository may hold more, and pickles among it.
+DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Probabilities(NamedTuple):
+    """What people would say of a battle; the three sum to 1."""
+
+    a: float
+    b: float
+    tie: float
+
+
+class RewardModel:
+    """A trained run, ready to score. Made by `from_pretrained`."""
+
+    def __init__(self, member: RunMember):
+        self.member = member
+        self.plain = member.sharing(style=False)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        base_model: str | None = None,
+        device: str | None = None,
+        dtype: str = "auto",
+        merge: bool = False,
+        batch_tokens: int | None = None,
+        style: bool = True,
+        calibrated: bool = True,
+    ) -> "RewardModel":
+        """Opens a run and loads its model.
+
+        Args:
+            name: a run directory, or the `user/name` of one on the Hub.
+            revision, token: of the Hub.
+            base_model: directory or Hub id of the backbone, in the place of the one that the run names.
+            device, dtype, merge: as `reward_model.loading.LoadOptions` says.
+            batch_tokens: tokens of a batch, padding included; found for the device if None.
+            style, calibrated: whether `compare` knows what style does to votes, and is calibrated.
+
+        Raises: BattleError or ModelError, one line, for what is not there or cannot be used.
+        """
+        load = LoadOptions(base_model=base_model, dtype=dtype, device=device, merge=merge)
+        options = MemberOptions(load=load, batch_tokens=batch_tokens, style=style, calibrated=calibrated)
+        # Half the bias of position would stay in a joint model that reads one order.
+        member = RunMember(read_run(_directory(name, revision, token)), options).sharing(swap_average=True)
+        return cls(member)
+
+    @overload
+    def reward(self, prompt: str, response: str) -> float: ...  # type: ignore[overload-overlap]  # a str is a sequence
+    @overload
+    def reward(self, prompt: Sequence[Text], response: Sequence[Text]) -> FloatArray: ...
+
+    def reward(self, prompt: str | Sequence[Text], response: str | Sequence[Text]) -> float | FloatArray:
+        """The reward of each response, float64 [n], or of one: higher is better, among responses to the same prompt.
+
+        What style explains is left out, as a policy trained on it should not learn length and lists. NaN where a text
+        cannot be scored. Raises: BattleError for a joint encoding, which knows no reward of one response.
+        """
+        if self.member.run.config.encoding == "joint":
+            raise BattleError("a joint encoding has no reward of one response; use compare, or train with separate")
+        prompts, responses = _lists(prompt, response)
+        rewards = self._scores(self.plain, prompts, responses, responses).reward_a
+        return float(rewards[0]) if isinstance(prompt, str) else rewards
+
+    @overload
+    def compare(  # type: ignore[overload-overlap]  # a str is a sequence
+        self, prompt: str, response_a: str, response_b: str
+    ) -> Probabilities: ...
+    @overload
+    def compare(self, prompt: Sequence[Text], response_a: Sequence[Text], response_b: Sequence[Text]) -> FloatArray: ...
+
+    def compare(
+        self, prompt: str | Sequence[Text], response_a: str | Sequence[Text], response_b: str | Sequence[Text]
+    ) -> Probabilities | FloatArray:
+        """P(A), P(B), P(tie) of each battle, float64 [n, 3], or of one as `Probabilities`."""
+        prompts, first, second = _lists(prompt, response_a, response_b)
+        battles = make_battles(prompts, first, second)
+        found = np.exp(self.member.predict(Job(battles)).log_probs)
+        return Probabilities(*map(float, found[0])) if isinstance(prompt, str) else found
+
+    def trl_reward(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
+        """A reward function for TRL's GRPOTrainer and RLOOTrainer: `reward_funcs=model.trl_reward`.
+
+        Takes both of TRL's forms: plain texts, and conversations as lists of messages. A system message is read as part of
+        the first user turn. Source: https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function.
+        """
+        turns = [_turns(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        found = self.reward([prompt for prompt, _ in turns], [response for _, response in turns])
+        return [float(reward) for reward in found]
+
+    def _scores(self, member: RunMember, *texts: Sequence[Text]) -> BattleScores:
+        scores = member.predict(Job(make_battles(*texts))).scores
+        assert scores is not None
+        return scores
+
+
+def _directory(name: str | os.PathLike[str], revision: str | None, token: str | None) -> Path:
+    """Where the run lies: the directory itself, or what is downloaded of the Hub's repository."""
+    if os.path.isdir(name):
+        return Path(name)
+    text = os.fspath(name)
+    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+        raise BattleError("no such run directory", file=text, expected="a directory, or user/name on the Hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(text, revision=revision, token=token, allow_patterns=list(DOWNLOADED)))
+    except LocalEntryNotFoundError as error:
+        raise BattleError("not on disk, and the Hub cannot be reached", file=text) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BattleError(f"neither a run directory nor a repository that can be read ({reason})", file=text) from error
+
+
+def _lists(*texts: str | Sequence[Text]) -> list[Sequence[Text]]:
+    if len({isinstance(text, str) for text in texts}) > 1:
+        raise ValueError("a string beside a list; expected all strings, or lists of equal length")
+    return [[text] if isinstance(text, str) else text for text in texts]
+
+
+def _turns(prompt: Any, completion: Any) -> tuple[list[str], list[str]]:
+    """The user's turns, and the assistant's, of TRL's plain or conversational form."""
+    if isinstance(prompt, str):
+        return [prompt], [completion]
+    user: list[str] = []
+    assistant: list[str] = []
+    waiting: list[str] = []
+    for message in [*prompt, *completion]:
+        if message["role"] == "assistant":
+            user.append("\n\n".join(waiting))
+            assistant.append(message["content"] or "")
+            waiting = []
+        else:
+            waiting.append(message["content"] or "")
+    return user, assistant

@@ -1,0 +1,99 @@
+"""`RewardModel`: the numbers of predict.py from Python, for one text and for many."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arena_data.errors import BattleError
+from arena_data.in_memory import make_battles
+from arena_data.loading import load_battles
+from arena_data.schema import FEATURES
+from reward_model.api import Probabilities, RewardModel
+from reward_model.calibration import Calibration
+from reward_model.members import Job
+from reward_model.prediction_flags import PredictionFlags
+from reward_model.predictor import Predictor
+from tests.reward_model.run_directories import make_run
+
+SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return make_run(folder, model_type="adapter", calibration=Calibration("temperature", {"temperature": 1.7}))
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> RewardModel:
+    return RewardModel.from_pretrained(run, dtype="float32", device="cpu")
+
+
+def test_texts_in_memory_are_the_files_battles() -> None:
+    battles = load_battles(SAMPLE)
+    made = make_battles(*(battles[name] for name in ("prompt", "response_a", "response_b")))
+    assert made.features == FEATURES
+    for name in ("prompt", "response_a", "response_b", "group"):
+        assert list(made[name]) == list(battles[name])
+    # A null turn is an empty text once it has been read.
+    seen = [[name for name in names if name != "null_turn"] for names in battles["oddities"]]
+    assert list(made["oddities"]) == seen
+    odd = make_battles(["a\r\nb"], ["\ud800x"], [["y", None]])
+    assert odd[0]["prompt"] == ["a\nb"] and odd[0]["response_a"] == ["\ufffdx"]
+    assert odd[0]["oddities"] == ["carriage_return", "lone_surrogate", "null_turn", "unequal_turns"]
+    with pytest.raises(ValueError, match="1 prompts, 2 and 1 responses"):
+        make_battles(["a"], ["b", "c"], ["d"])
+
+
+def test_probabilities_are_predictions(run: Path, model: RewardModel) -> None:
+    battles = load_battles(SAMPLE).select(range(20))
+    columns = [list(battles[name]) for name in ("prompt", "response_a", "response_b")]
+    expected = np.exp(Predictor.open(PredictionFlags(model=[str(run)], dtype="float32", device="cpu")).predict(battles))
+    found = model.compare(*columns)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(model.compare(columns[0], columns[2], columns[1]), found[:, [1, 0, 2]], atol=1e-6)
+    one = model.compare(columns[0][0][0], columns[1][0][0], columns[2][0][0])
+    assert isinstance(one, Probabilities) and sum(one) == pytest.approx(1)
+
+
+def test_a_reward_has_no_style_and_takes_batches(run: Path, model: RewardModel) -> None:
+    prompts, responses = ["What is 2 + 2?"] * 3, ["4.", "5.", "- 4\n- four"]
+    rewards = model.reward(prompts, responses)
+    assert rewards.shape == (3,) and len(set(rewards.tolist())) == 3
+    assert model.reward(prompts[1], responses[1]) == pytest.approx(rewards[1], abs=1e-5)
+    flags = PredictionFlags(model=[str(run)], dtype="float32", device="cpu", style="off")
+    battles = make_battles(prompts[:1], responses[:1], responses[2:])
+    scores = Predictor.open(flags).run(Job(battles)).members[0].scores
+    assert scores is not None
+    assert scores.margin[0] == pytest.approx(rewards[0] - rewards[2], abs=1e-5)
+
+
+def test_trl_forms(model: RewardModel) -> None:
+    plain = model.trl_reward(["Hi?", "Hi?"], ["Hello.", "No."], completion_ids=[[1], [2]])
+    chat = model.trl_reward(
+        [[{"role": "user", "content": "Hi?"}]] * 2,
+        [[{"role": "assistant", "content": "Hello."}], [{"role": "assistant", "content": "No."}]],
+    )
+    assert chat == pytest.approx(plain, abs=1e-5) and all(isinstance(reward, float) for reward in plain)
+    history = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hi?"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "Bye?"},
+    ]
+    found = model.trl_reward([history], [[{"role": "assistant", "content": "Bye."}]])
+    expected = model.reward([["Be kind.\n\nHi?", "Bye?"]], [["Hello.", "Bye."]])
+    assert found == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:
+    with pytest.raises(BattleError, match="no such run directory"):
+        RewardModel.from_pretrained(tmp_path / "none")
+    with pytest.raises(ValueError, match="a string beside a list"):
+        model.reward("a", ["b"])  # type: ignore[call-overload]
+    joint = RewardModel.from_pretrained(make_run(tmp_path / "joint", kind="bert", encoding="joint"), dtype="float32")
+    with pytest.raises(BattleError, match="joint encoding has no reward"):
+        joint.reward("a", "b")
+    a, b, tie = joint.compare("a", "b", "ccc")
+    assert joint.compare("a", "ccc", "b") == pytest.approx((b, a, tie), abs=1e-5)
