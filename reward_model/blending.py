@@ -100,7 +100,11 @@ class Blend:
 
     def apply(self, log_probs: Sequence[npt.ArrayLike]) -> FloatArray:
         """Calibrated log-probabilities, float64 [n, 3], of the members' float [n, 3], in the order of `members`."""
-        return self.calibration.apply(pool(log_probs, self.weights, self.pooling))
+        return self.calibration.apply(self.pool(log_probs))
+
+    def pool(self, log_probs: Sequence[npt.ArrayLike]) -> FloatArray:
+        """The same without the calibration."""
+        return pool(log_probs, self.weights, self.pooling)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict of strings, numbers, lists and None."""
@@ -142,6 +146,7 @@ def fit_blend(
     pooling: str = "auto",
     seed: int = 0,
     resamples: int = RESAMPLES,
+    weights: npt.ArrayLike | None = None,
 ) -> Blend:
     """Weights, pooling and calibration, fitted on battles that no member was trained on.
 
@@ -153,6 +158,7 @@ def fit_blend(
         pooling: one of `POOLINGS`, or `auto`: the one of lower log loss in cross-validation.
         seed: of folds and resamples.
         resamples: for the weights' intervals; 0: none.
+        weights: one a member, to be taken as they are; None: fitted. Pooling and calibration are fitted all the same.
 
     Raises: ValueError for rows, groups or names that do not fit together.
     """
@@ -162,7 +168,7 @@ def fit_blend(
     targets = check_verdicts(verdicts, logits.shape[1])
     names = check_groups(groups, logits.shape[1])
     part, folds = deal_folds(names, targets, seed)
-    group_of_row = group_numbers(names)
+    given = None if weights is None else check_weights(weights, len(logits))
 
     candidates = POOLINGS if pooling == "auto" else (pooling,)
     losses: dict[str, float] = {}
@@ -172,15 +178,17 @@ def fit_blend(
             out = part == fold
             fitted = ~out if folds > 1 else out
             inner = [name for name, inside in zip(names, fitted, strict=True) if inside]
-            found = _fit_pooling(logits[:, fitted], targets[fitted], inner, candidate, seed)
+            found = _fit_pooling(logits[:, fitted], targets[fitted], inner, candidate, seed, given)
             held_out[out] = row_losses(found.apply(list(logits[:, out])), targets[out])
         losses[candidate] = float(held_out.mean())
     chosen = min(losses, key=lambda name: losses[name])
-    blend = _fit_pooling(logits, targets, names, chosen, seed)
+    blend = _fit_pooling(logits, targets, names, chosen, seed, given)
     return replace(
         blend,
         members=tuple(members) if members is not None else blend.members,
-        intervals=_weight_intervals(logits, targets, group_of_row, chosen, seed, resamples),
+        intervals=()
+        if given is not None
+        else _weight_intervals(logits, targets, group_numbers(names), chosen, seed, resamples),
         log_loss=losses,
         rows=len(targets),
     )
@@ -208,8 +216,10 @@ def _check_members(log_probs: Sequence[npt.ArrayLike]) -> FloatArray:
     return np.stack(members)
 
 
-def _fit_pooling(logits: FloatArray, targets: FloatArray, names: Sequence[str], pooling: str, seed: int) -> Blend:
-    weights = _fit_weights(logits, targets, pooling)
+def _fit_pooling(
+    logits: FloatArray, targets: FloatArray, names: Sequence[str], pooling: str, seed: int, given: FloatArray | None
+) -> Blend:
+    weights = _fit_weights(logits, targets, pooling) if given is None else given
     fitted = calibration.fit(pool(list(logits), weights, pooling), targets, names, seed=seed)
     numbers = tuple(str(member + 1) for member in range(len(logits)))
     return Blend(members=numbers, weights=tuple(weights.tolist()), pooling=pooling, calibration=fitted)

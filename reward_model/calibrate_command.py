@@ -4,30 +4,30 @@
     calibrate --predictions P.csv --input Y.csv --output calibration.json     a map for anyone's probabilities
     calibrate --apply calibration.json --predictions P.csv --output Q.csv     those probabilities, mapped
 
-P, Q and Y are in the format of a submission: an id and three columns; Y holds verdicts, one-hot or fractions. Rows are
-matched by id. Battles a model was trained on say nothing about it: use held-out ones.
+P, Q and Y are in the format of a submission: an id and three columns; Y holds verdicts, one-hot or fractions, or is any
+file of labelled battles. Rows are matched by id. Battles a model was trained on say nothing about it: use held-out ones.
 """
 
 import argparse
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from arena_data.errors import BattleError
-from arena_data.submission import align, read_submission, write_submission
+from arena_data.submission import align, write_submission
 from reward_model.calibration import METHODS, Calibration, fit
 from reward_model.json_files import read_json, write_json
+from reward_model.labelled import log_probs_of, read_labelled, read_log_probs
+from reward_model.prediction_flags import add_loading_flags, loading_of, parse_with_loading
 from reward_model.rows import FloatArray
-
-CALIBRATION = "calibration.json"
+from reward_model.settings import BLEND, CALIBRATION
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status. Raises: BattleError or ValueError for bad input."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parse_with_loading(parser, arguments)
     form = _form(options)
     if form is None:
         parser.error("give D --input, or --predictions --input --output, or --apply --predictions --output; see --help")
@@ -55,12 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         help="let auto take a map that treats A and B differently if it is clearly better; "
         "a model that does not care about their order will then do so",
     )
+    add_loading_flags(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
     return parser
 
 
-def _form(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _form(options: argparse.Namespace) -> Callable[[argparse.Namespace], None] | None:
     given = {name for name in ("model", "input", "predictions", "apply", "output") if getattr(options, name)}
+    if given - {"output"} == {"model", "input"}:
+        return refit
     if given == {"predictions", "input", "output"}:
         return fit_predictions
     if given == {"apply", "predictions", "output"}:
@@ -68,13 +71,25 @@ def _form(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     return None
 
 
+def refit(options: argparse.Namespace) -> None:
+    """A run or a baseline and labelled battles in, its calibration.json fitted anew."""
+    folder = Path(options.model)
+    if not folder.is_dir() or (folder / BLEND).is_file():
+        what = "is a blend" if folder.is_dir() else "is no directory"
+        raise BattleError(
+            what, file=options.model, expected="a run directory or a baseline's", fix="use blend or --predictions"
+        )
+    rows = read_labelled(options.input)
+    (log_probs,), scored = log_probs_of([options.model], rows, lambda: loading_of(options, calibrated=False))
+    groups = None if rows.groups is None else [rows.groups[row] for row in np.flatnonzero(scored)]
+    write(options.output or folder / CALIBRATION, _fitted(options, log_probs[scored], rows.verdicts[scored], groups))
+
+
 def fit_predictions(options: argparse.Namespace) -> None:
     """Two CSV files in, calibration.json out."""
-    ids, verdicts = read_submission(options.input)
-    if not ids:
-        raise BattleError("has no rows", file=options.input, expected="verdicts to fit on")
-    log_probs = align(ids, *read_log_probs(options.predictions), options.predictions)
-    write(options.output, _fitted(options, log_probs, verdicts, None))
+    rows = read_labelled(options.input)
+    log_probs = align(rows.ids, *read_log_probs(options.predictions), options.predictions)
+    write(options.output, _fitted(options, log_probs, rows.verdicts, rows.groups))
 
 
 def apply_to_predictions(options: argparse.Namespace) -> None:
@@ -85,14 +100,7 @@ def apply_to_predictions(options: argparse.Namespace) -> None:
     print(f"{options.output}: {len(ids):,} rows, {calibration.method}")
 
 
-def read_log_probs(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
-    """Ids and float64 [n, 3], -inf for a probability of 0. Raises: BattleError as `read_submission`."""
-    ids, probabilities = read_submission(path)
-    with np.errstate(divide="ignore"):
-        return ids, np.log(probabilities)
-
-
-def write(path: str | os.PathLike[str], calibration: Calibration) -> None:
+def write(path: str | Path, calibration: Calibration) -> None:
     """Writes calibration.json and says what it is worth."""
     write_json(path, calibration.to_json())
     values = ", ".join(f"{name} {value:.4g}" for name, value in calibration.parameters.items())

@@ -1,4 +1,4 @@
-"""What `--model` may name, behind one method: a run directory, a baseline's directory, or a file of probabilities.
+"""What `--model` may name, behind one method: a directory of a run, a baseline or a blend, or a file of probabilities.
 
 Opening a member reads its settings only, so that what is missing is said before a model is loaded; weights are loaded when
 the first shard needs them.
@@ -18,11 +18,13 @@ from arena_data.errors import BattleError
 from arena_data.schema import LABELS
 from arena_data.style import STYLE_VERSION, StyleArrays, style_arrays
 from arena_data.submission import align, read_submission
+from reward_model.blending import Blend
 from reward_model.deadline import Deadline
+from reward_model.json_files import read_json
 from reward_model.processes import Team
 from reward_model.rows import FLOOR
 from reward_model.run_directory import RunDirectory, read_run
-from reward_model.settings import CONFIG
+from reward_model.settings import BLEND, CONFIG
 from reward_model.shards import ShardStore, fingerprint
 
 if TYPE_CHECKING:
@@ -55,6 +57,13 @@ class Job:
     def style(self) -> StyleArrays:
         """Style features of the battles, counted once for all members."""
         return style_arrays(self.battles, progress=self.progress and len(self.battles) > 2000)
+
+    def part(self, members: int) -> "Job":
+        """The job of the first of so many members that are still to come: its share of the time."""
+        part = Job(self.battles, self.team, self.folder, self.deadline.share(members), self.progress)
+        if "style" in self.__dict__:
+            part.__dict__["style"] = self.style
+        return part
 
 
 @dataclass(frozen=True)
@@ -108,10 +117,12 @@ class MemberOptions:
 
 
 def open_member(path: str, options: MemberOptions) -> Member:
-    """Raises: BattleError, one line, for what is none of the three."""
+    """Raises: BattleError, one line, for what is none of the four."""
     folder = Path(path)
     if folder.is_file():
         return FileMember(path)
+    if (folder / BLEND).is_file():
+        return BlendMember(folder, options)
     if folder.is_dir() and not (folder / CONFIG).exists() and _is_baseline(folder):
         return BaselineMember(folder, options.calibrated)
     return RunMember(read_run(folder), options)
@@ -246,6 +257,38 @@ class BaselineMember:
 
     def work(self, job: Job) -> None:
         """Nothing: it is quick, and the main process does it."""
+
+
+class BlendMember:
+    """Several members as `python -m reward_model blend` has weighted and calibrated them."""
+
+    def __init__(self, folder: Path, options: MemberOptions):
+        self.name, self.calibrated = folder.name, options.calibrated
+        self.blend = read_json(folder / BLEND, Blend.from_json)
+        paths = [folder / name for name in self.blend.members]  # one that is absolute stays so
+        for path in paths:
+            if (path / BLEND).is_file():
+                raise BattleError("has a blend among its members", file=folder / BLEND, found=str(path))
+        self.members = [open_member(str(path), options) for path in paths]
+
+    @property
+    def first_error(self) -> str | None:
+        return next((member.first_error for member in self.members if member.first_error), None)
+
+    def predict(self, job: Job) -> MemberPrediction:
+        left = range(len(self.members), 0, -1)
+        found = [member.predict(job.part(count)) for member, count in zip(self.members, left, strict=True)]
+        log_probs = [one.log_probs for one in found]
+        pooled = self.blend.apply(log_probs) if self.calibrated else self.blend.pool(log_probs)
+        return MemberPrediction(
+            pooled,
+            np.logical_or.reduce([one.failed for one in found]),
+            np.logical_or.reduce([one.shortened for one in found]),
+        )
+
+    def work(self, job: Job) -> None:
+        for place, member in enumerate(self.members):
+            member.work(job.part(len(self.members) - place))
 
 
 class FileMember:

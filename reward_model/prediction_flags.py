@@ -4,6 +4,10 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reward_model.members import MemberOptions
 
 # What Transformers, PEFT, datasets and the Hub client need to stay off the network; they read it when imported.
 OFFLINE = {
@@ -86,3 +90,31 @@ def parser() -> argparse.ArgumentParser:
     add("--time_limit", metavar="T", help="such as 8h; shortens texts rather than run over it")
     switch("--quiet", "no progress bar")
     return made
+
+
+def add_loading_flags(made: argparse.ArgumentParser) -> None:
+    """Those of the flags that other commands need to predict with a model."""
+    made.add_argument("--offline", action="store_true", help="look for nothing on a network")
+    made.add_argument("--base_model", metavar="D", help="backbone directory for adapters")
+    made.add_argument("--batch_tokens", type=int, metavar="N", help="tokens of a batch")
+    made.add_argument(
+        "--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="of the model"
+    )
+    made.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1")
+
+
+def parse_with_loading(made: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parsed flags, those of `add_loading_flags` among them; applies `--offline` at once."""
+    options = made.parse_args(arguments)
+    if options.offline:
+        os.environ.update(OFFLINE)
+    return options
+
+
+def loading_of(options: argparse.Namespace, calibrated: bool) -> "MemberOptions":
+    """What `add_loading_flags` asks of a member. Imports what loads models."""
+    from reward_model.loading import LoadOptions
+    from reward_model.members import MemberOptions
+
+    load = LoadOptions(base_model=options.base_model, dtype=options.dtype, device=options.device)
+    return MemberOptions(load=load, batch_tokens=options.batch_tokens, calibrated=calibrated)

@@ -91,16 +91,10 @@ class Predictor:
         """The same for a job, with what the members said."""
         found = []
         for place, member in enumerate(self.members):
-            found.append(member.predict(self._part(job, place)))
+            found.append(member.predict(job.part(len(self.members) - place)))
         return Prediction(pool([member.log_probs for member in found], self.weights, self.pooling), found)
 
     def work(self, job: Job) -> None:
         """Does this process's share of a job whose main process is another."""
         for place, member in enumerate(self.members):
-            member.work(self._part(job, place))
-
-    def _part(self, job: Job, place: int) -> Job:
-        part = Job(job.battles, job.team, job.folder, job.deadline.share(len(self.members) - place), job.progress)
-        if "style" in job.__dict__:
-            part.__dict__["style"] = job.style
-        return part
+            member.work(job.part(len(self.members) - place))

@@ -18,6 +18,7 @@ from arena_data.truncation import TRUNCATION_VERSION
 
 CONFIG, STYLE, CALIBRATION = "reward_config.json", "style_head.safetensors", "calibration.json"
 METRICS, CARD, CURVES = "metrics.json", "README.md", "curves.png"
+BLEND = "blend.json"
 
 # What a type of model saves itself.
 MODEL_FILES = {
