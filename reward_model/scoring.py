@@ -1,6 +1,7 @@
-"""Token ids in, value and tie strength out: batches of a token budget, longest first, and no row ever lost.
+"""Token ids in, value and tie strength out: batches of a token budget, and no row ever lost.
 
-Rows of like length share a batch, so little is padded, and never to max_length. When memory runs out the batch is split
+Rows are read end to end (`reward_model.packed`), or padded where a model cannot be read like that: then rows of like
+length share a batch, so little is padded, and never to max_length. When memory runs out the batch is split
 and the budget stays lowered; a row that fails alone, or whose scores are not finite, is left as NaN and named.
 """
 
@@ -13,6 +14,7 @@ import torch
 
 from reward_model.backbone import ModelError, one_line
 from reward_model.loading import LoadedModel
+from reward_model.packed import PackedReader, lengths_packed, packed_reader
 from reward_model.score import last_positions, score_inputs
 
 # More would not fit the caches of a CPU core's neighbours, and gains nothing there.
@@ -30,29 +32,35 @@ class Scorer:
     Args:
         loaded: the model.
         batch_tokens: tokens of a batch, padding included; found for the device if None.
-        max_length: of the longest row that will come, for finding the budget.
+        max_length: of the longest row that will come.
+        packing: read rows end to end without padding, where the model can be read like that.
 
     Raises: ModelError for a model that cannot score even a short text: then it is not the rows that are to blame.
     """
 
-    def __init__(self, loaded: LoadedModel, batch_tokens: int | None = None, max_length: int = 512):
+    def __init__(
+        self, loaded: LoadedModel, batch_tokens: int | None = None, max_length: int = 512, packing: bool = True
+    ):
         self.loaded = loaded
         self.first_error: str | None = None
+        self.packed: PackedReader | None = None
         self._check()
+        if packing:
+            with torch.inference_mode():
+                self.packed = packed_reader(loaded.model, loaded.device, max_length, self._padded)
         self.batch_tokens = batch_tokens or self._found_budget(max_length)
 
     @torch.inference_mode()
     def score(self, rows: Sequence[Sequence[int]]) -> FloatArray:
         """float32 [rows, 2]: value and tie strength of each row of token ids; NaN where it cannot be scored."""
         scores = np.full((len(rows), 2), np.nan, dtype=np.float32)
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]), reverse=True)
-        waiting = batches(order, [len(row) for row in rows], self.batch_tokens)[::-1]
+        waiting = self._batches(rows)[::-1]
         while waiting:
             batch = waiting.pop()
             try:
                 scores[batch] = self._forward([rows[row] for row in batch])
             except (RuntimeError, IndexError, MemoryError) as error:
-                tokens = len(batch) * len(rows[batch[0]])
+                tokens = sum(len(rows[row]) for row in batch)
                 if is_out_of_memory(error):
                     self._lower(tokens)
                 if len(batch) == 1:
@@ -76,15 +84,24 @@ class Scorer:
                 f"the model's scores are not finite in {str(self.loaded.dtype).removeprefix('torch.')}; try another --dtype"
             )
 
+    def _batches(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        if self.packed is not None:
+            return packs(lengths_packed(rows, self.packed.causal), self.batch_tokens)
+        return batches([len(row) for row in rows], self.batch_tokens)
+
     def _forward(self, rows: Sequence[Sequence[int]]) -> FloatArray:
+        found = self.packed.scores(rows) if self.packed is not None else self._padded(rows)
+        values: FloatArray = found.float().cpu().numpy()
+        return values
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         model, device = self.loaded.model, self.loaded.device
         input_ids, attention_mask = padded(rows, int(self.loaded.tokenizer.pad_token_id or 0))
         positions = last_positions(attention_mask).to(device)
         # Without padding no mask is needed, and attention takes its fastest way.
         mask = None if bool(attention_mask.all()) else attention_mask.to(device)
         with score_inputs(model, positions=positions):
-            logits = model(input_ids=input_ids.to(device), attention_mask=mask).logits
-        found: FloatArray = logits.float().cpu().numpy()
+            found: torch.Tensor = model(input_ids=input_ids.to(device), attention_mask=mask).logits
         return found
 
     def _lower(self, tokens: int) -> None:
@@ -111,14 +128,28 @@ class Scorer:
         return max(LEAST_TOKENS, max_length, min(MOST_TOKENS, found))
 
 
-def batches(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Rows in the given order, longest first, in batches that cost at most `batch_tokens` with padding, or of one row."""
+def batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Rows by length, longest first, in batches that cost at most `batch_tokens` with padding, or of one row."""
     found: list[list[int]] = []
-    for row in order:
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
         if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= batch_tokens:
             found[-1].append(row)
         else:
             found.append([row])
+    return found
+
+
+def packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Rows in order, in packs of at most `batch_tokens` in all, or of one row."""
+    found: list[list[int]] = []
+    taken = 0
+    for row, length in enumerate(lengths):
+        if found and taken + length <= batch_tokens:
+            found[-1].append(row)
+            taken += length
+        else:
+            found.append([row])
+            taken = length
     return found
 
 

@@ -30,11 +30,14 @@ class Encoded:
 
 
 def plan_shards(sequences: Sequences) -> list[IntArray]:
-    """All sequences, longest first: memory runs out early or not at all, and the time left is never underestimated.
+    """All sequences, those of a prompt together, longest prompts and answers first.
 
-    Sequences of one prompt stay together where they are of equal size.
+    So memory runs out early or not at all, the time left is never underestimated, and what sequences begin with alike can
+    be read once.
     """
-    order = np.lexsort((sequences.prompt, -sequences.size))
+    longest = np.zeros(len(sequences), dtype=np.int64)
+    np.maximum.at(longest, sequences.prompt, sequences.size)
+    order = np.lexsort((-sequences.size, sequences.prompt, -longest[sequences.prompt]))
     return np.split(order, range(SHARD_SEQUENCES, len(order), SHARD_SEQUENCES)) if len(order) else []
 
 

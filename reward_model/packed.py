@@ -1,0 +1,212 @@
+"""Sequences read end to end in one row, without padding, and a shared beginning read once.
+
+Every layer but attention treats tokens one by one, so a batch may be one row of all its tokens: nothing is padded, and no
+score depends on what else is in the batch. Attention is computed a sequence at a time. Where attention is causal, the
+beginning that sequences share (a prompt with its two responses) has the same states in all of them, and its tokens go
+through the layers once:
+
+    tokens      [prompt | rest of A | rest of B]        positions   0..p-1 | p..  | p..
+    attention   A reads prompt and A; B reads prompt and B
+
+It hooks into Transformers' attention interface, so the models' own code runs. Whether a model can be read like this is
+found out when it is loaded (`packed_reader`): it must give the scores that it gives to padded rows.
+
+Sources: https://huggingface.co/docs/transformers/attention_interface; sharing of prefixes: Juravsky et al. (2024),
+"Hydragen".
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_layers import GenericForSequenceClassification
+
+from reward_model.score import find
+
+IMPLEMENTATION = "packed_sequences"
+# Shorter beginnings are not worth the copies that sharing them takes.
+LEAST_SHARED = 16
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A sequence's place in the row: its own tokens from `start` to `end`, after `shared` tokens from `shared_start`."""
+
+    shared_start: int
+    shared: int
+    start: int
+    end: int
+
+
+class _PackedAttention:
+    """Attention within each piece of the row; registered with Transformers under `IMPLEMENTATION`."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Piece] = []
+
+    @contextlib.contextmanager
+    def reading(self, pieces: list[Piece]) -> Iterator[None]:
+        self.pieces = pieces
+        try:
+            yield
+        finally:
+            self.pieces = []
+
+    def __call__(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None, **options: Any
+    ) -> tuple[Tensor, None]:
+        """query [1, heads, tokens, size], key and value alike -> [1, tokens, heads, size]."""
+        found = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+        for piece in self.pieces:
+            q, k, v = (_rows(tensor, piece) for tensor in (query, key, value))
+            out, _ = sdpa_attention_forward(module, q, k, v, None, **options)
+            found[:, piece.start : piece.end] = out[:, piece.shared :]
+        return found, None
+
+
+def _rows(tensor: Tensor, piece: Piece) -> Tensor:
+    own = tensor[:, :, piece.start : piece.end]
+    if not piece.shared:
+        return own
+    return torch.cat((tensor[:, :, piece.shared_start : piece.shared_start + piece.shared], own), dim=2)
+
+
+_attention = _PackedAttention()
+AttentionInterface.register(IMPLEMENTATION, _attention)
+
+
+def shared_tokens(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences begin with alike, short of the last of either; 0 where too few to be worth it."""
+    longest = min(len(one), len(other)) - 1
+    low, high = 0, longest
+    # Slices compare quickly: halving finds the place in a few of them.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[:middle] == other[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low if low >= LEAST_SHARED else 0
+
+
+def lengths_packed(rows: Sequence[Sequence[int]], shares: bool) -> list[int]:
+    """Tokens that each row adds to a pack of them all, in this order."""
+    lengths: list[int] = []
+    first: Sequence[int] = []
+    for row in rows:
+        shared = shared_tokens(first, row) if shares and lengths else 0
+        lengths.append(len(row) - shared)
+        if not shared:
+            first = row
+    return lengths
+
+
+class PackedReader:
+    """Reads packed rows with a model.
+
+    Args:
+        model: a sequence classifier with a score layer, with or without an adapter.
+        device: where it is.
+    """
+
+    def __init__(self, model: Any, device: torch.device):
+        self.score_layer, self.device = find(model), device
+        self.stock = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.causal = isinstance(self.stock, GenericForSequenceClassification)
+        self.backbone = getattr(self.stock, self.stock.base_model_prefix)
+
+    def agrees(self, padded_scores: Callable[[Sequence[Sequence[int]]], Tensor], vocabulary: int) -> bool:
+        """Whether this model can be read like this: rows that share a beginning score as they do padded.
+
+        Args:
+            padded_scores: gives float [rows, 2] of the same model, rows padded.
+            vocabulary: number of token ids.
+        """
+        random = torch.Generator().manual_seed(0)
+        lengths = (24, 9, 17, 40, 5)
+        drawn = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in lengths]
+        rows = [drawn[3], *(drawn[0] + row for row in drawn[:3]), drawn[4]]
+        expected = padded_scores(rows)
+        try:
+            found = self.scores(rows).to(expected.device)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
+            return False
+        # Half precision rounds a little differently; a wrong position or a leak moves scores like another text does.
+        half = self.stock.dtype in (torch.float16, torch.bfloat16)
+        allowed = (0.1 if half else 1e-3) * (expected.max(dim=0).values - expected.min(dim=0).values)
+        return bool((found - expected).abs().le(allowed + 1e-6).all())
+
+    def scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """float32 [rows, 2]: value and tie strength of each row of token ids; neighbours share what they begin with."""
+        ids, positions, pieces = self._layout(rows)
+        before = self.stock.config._attn_implementation
+        self.stock.set_attn_implementation(IMPLEMENTATION)
+        try:
+            with _attention.reading(pieces):
+                inputs = {
+                    "input_ids": torch.tensor([ids], device=self.device),
+                    "position_ids": torch.tensor([positions], device=self.device),
+                }
+                if self.causal:
+                    hidden = self.backbone(**inputs, use_cache=False).last_hidden_state[0]
+                    found: Tensor = self.score_layer(hidden[[piece.end - 1 for piece in pieces]])
+                else:
+                    with self._pooling([piece.start for piece in pieces]):
+                        found = self.stock(**inputs).logits
+        finally:
+            self.stock.set_attn_implementation(before)
+        return found.float()
+
+    def _layout(self, rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int], list[Piece]]:
+        ids: list[int] = []
+        positions: list[int] = []
+        pieces: list[Piece] = []
+        first: Sequence[int] = []
+        for row in rows:
+            shared = shared_tokens(first, row) if self.causal and pieces else 0
+            # All that share a beginning share it with the first of them, which lies beside it.
+            begins = pieces[-1].shared_start if shared else len(ids)
+            pieces.append(Piece(begins, shared, len(ids), len(ids) + len(row) - shared))
+            ids.extend(row[shared:])
+            positions.extend(range(shared, len(row)))
+            if not shared:
+                first = row
+        return ids, positions, pieces
+
+    @contextlib.contextmanager
+    def _pooling(self, starts: list[int]) -> Iterator[None]:
+        """Encoders pool the first token of a row: inside, they are given one row a sequence, of its first token."""
+
+        def firsts(hidden: Tensor) -> Tensor:
+            return hidden[0, starts].unsqueeze(1)
+
+        def after_backbone(_module: Any, _arguments: Any, output: Any) -> Any:
+            output.last_hidden_state = firsts(output.last_hidden_state)
+            return output
+
+        handles = [self.backbone.register_forward_hook(after_backbone)]
+        if isinstance(pooler := getattr(self.backbone, "pooler", None), torch.nn.Module):
+            handles.append(pooler.register_forward_pre_hook(lambda _module, arguments: (firsts(arguments[0]),)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def packed_reader(
+    model: Any, device: torch.device, max_length: int, padded_scores: Callable[[Sequence[Sequence[int]]], Tensor]
+) -> PackedReader | None:
+    """A reader, or None for a model that must be read padded: one whose attention is its own, is capped, or looks back
+    over fewer than `max_length` tokens."""
+    reader = PackedReader(model, device)
+    config = reader.stock.config.get_text_config()
+    windows = [getattr(config, name, None) for name in ("sliding_window", "local_attention")]
+    if any(isinstance(window, int) and window < max_length for window in windows):
+        return None
+    return reader if reader.agrees(padded_scores, config.vocab_size) else None
