@@ -103,5 +103,5 @@ def fit(design: Design, verdicts: FloatArray, penalty: float, weight: FloatArray
         )
         return loss, gradient
 
-    options = {"maxiter": 500, "ftol": 1e-11, "gtol": 1e-7}
+    options = {"maxiter": 300, "ftol": 1e-10, "gtol": 1e-6}
     return unpack(minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x)

@@ -47,7 +47,7 @@ class TfIdf(Baseline):
 
     analyzer: str = "word"
     clean: bool = False
-    max_features: int = 30_000
+    max_features: int = 10_000
     min_df: int = 3
     # What regularisation may be, from strong to weak.
     strengths: ClassVar[tuple[float, ...]]
@@ -61,7 +61,7 @@ class TfIdf(Baseline):
         """A scikit-learn classifier with predict_proba. groups: int [m], a number for the prompt of each row."""
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
-        verdicts, part = verdicts_of(battles), fold_of_row(battles)
+        verdicts, part = verdicts_of(battles), fold_of_row(battles, folds=3)
         _, group = np.unique(np.asarray(list(battles["group"])), return_inverse=True)
         texts = self._texts(battles)
         self.vectoriser = TfidfVectorizer(
@@ -117,17 +117,17 @@ class TfIdfLogistic(TfIdf):
     __doc__ = (TfIdf.__doc__ or "").replace(
         "What the three have in common", "Multinomial logistic regression on TF-IDF"
     )
-    strengths: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    strengths: ClassVar[tuple[float, ...]] = (0.03, 0.1, 0.3, 1.0)
 
     def classifier(self, strength: float, groups: np.ndarray) -> LogisticRegression:
-        return LogisticRegression(C=strength, max_iter=300)
+        return LogisticRegression(C=strength, max_iter=200, tol=1e-3)
 
 
 @dataclass
 class TfIdfSVM(TfIdf):
     kind: ClassVar[str] = "tfidf_svm"
     __doc__ = (TfIdf.__doc__ or "").replace("What the three have in common", "Linear SVM on TF-IDF, made probabilities")
-    strengths: ClassVar[tuple[float, ...]] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    strengths: ClassVar[tuple[float, ...]] = (0.003, 0.01, 0.03, 0.1)
 
     def classifier(self, strength: float, groups: np.ndarray) -> CalibratedClassifierCV:
         # Folds by prompt: both orders of a battle are on the same side of each split.
@@ -140,8 +140,8 @@ class TfIdfForest(TfIdf):
     __doc__ = (TfIdf.__doc__ or "").replace("What the three have in common", "Random forest on TF-IDF") + (
         "    trees: how many.\n    "
     )
-    max_features: int = 3_000
-    trees: int = 200
+    max_features: int = 2_000
+    trees: int = 100
     # The fewest rows in a leaf.
     strengths: ClassVar[tuple[float, ...]] = (30, 10, 3)
 

@@ -14,6 +14,9 @@ from arena_data.loading import load_battles
 from baselines.base import Baseline, FloatArray, verdicts_of
 from baselines.lengths import side_free
 from reward_model import calibration
+from reward_model.metrics import measure
+
+MEASURED = ("log_loss", "accuracy", "brier_score", "top_label_calibration_error")
 
 
 def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
@@ -35,7 +38,10 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
         fold=options.fold,
         seed=options.split_seed,
     )
-    extra = extra_battles(options.extra_file, parts) if options.extra_file else None
+    extra = None
+    if options.extra_file:
+        more, _ = drop_duplicates(load_battles(options.extra_file, labels="required"))
+        extra = without_prompts(more, parts["validation"], parts["calibration"])
     print(", ".join(f"{name}: {len(part):,} battles" for name, part in parts.items()), file=sys.stderr)
     started = time.perf_counter()
     baseline.fit(parts["train"], extra)
@@ -56,11 +62,10 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
     return metrics
 
 
-def extra_battles(files: list[str], parts: dict[str, datasets.Dataset]) -> datasets.Dataset:
-    """Battles of other files, without those whose prompt is in a part that is held out."""
-    extra, _ = drop_duplicates(load_battles(files, labels="required"))
-    held_out = set(parts["validation"]["group"]) | set(parts["calibration"]["group"])
-    return extra.select([row for row, group in enumerate(extra["group"]) if group not in held_out])
+def without_prompts(battles: datasets.Dataset, *held_out: datasets.Dataset) -> datasets.Dataset:
+    """The battles whose prompt is in none of the parts that are held out."""
+    seen = {group for part in held_out for group in part["group"]}
+    return battles.select([row for row, group in enumerate(battles["group"]) if group not in seen])
 
 
 def calibrate(baseline: Baseline, battles: datasets.Dataset) -> calibration.Calibration:
@@ -69,11 +74,6 @@ def calibrate(baseline: Baseline, battles: datasets.Dataset) -> calibration.Cali
 
 
 def figures(log_probs: FloatArray, verdicts: FloatArray) -> dict[str, float]:
-    probabilities = np.exp(log_probs)
-    return {
-        "log_loss": calibration.log_loss(log_probs, verdicts),
-        "accuracy": float((log_probs.argmax(1) == verdicts.argmax(1)).mean()),
-        "brier_score": float(((probabilities - verdicts) ** 2).sum(axis=1).mean()),
-        "tie_rate_predicted": float(probabilities[:, 2].mean()),
-        "tie_rate_seen": float(verdicts[:, 2].mean()),
-    }
+    """Held-out figures by the names of `reward_model.metrics`, without intervals."""
+    measured = measure(log_probs, verdicts, names=MEASURED, resamples=0)
+    return {name: figure.value for name, figure in measured.items()}

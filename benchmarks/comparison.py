@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.results import interval, losses
+
 SYSTEMS = ("prior", "trl", "three_way", "separate", "joint", "separate_style", "joint_style")
-BOOTSTRAPS = 2000
 
 
 def arguments() -> argparse.Namespace:
@@ -87,11 +88,6 @@ def run_process(options: argparse.Namespace, job: tuple[str, str]) -> str:
     return f"{' '.join(job)} failed:\n{done.stderr[-2000:]}" if done.returncode else ""
 
 
-def losses(log_probs: np.ndarray, verdicts: np.ndarray) -> np.ndarray:
-    """float [n]: the log loss of each battle."""
-    return -(log_probs * verdicts).sum(axis=1)
-
-
 def table(options: argparse.Namespace) -> str:
     """Markdown: mean log loss over all held-out battles, with 95 % intervals from a bootstrap over prompts."""
     rows, peers = [], {}
@@ -119,17 +115,6 @@ def table(options: argparse.Namespace) -> str:
         )
     head = "| system | log loss | calibrated | calibrated, less TRL's | accuracy | tokens in training |"
     return "\n".join([head, "| --- | --- | --- | --- | --- | --- |", *rows])
-
-
-def interval(values: np.ndarray, groups: np.ndarray, seed: int) -> str:
-    """Mean and 95 % percentile interval of a bootstrap that draws prompts, not battles."""
-    _, group = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(group, weights=values), np.bincount(group)
-    random = np.random.default_rng(seed)
-    drawn = random.integers(len(sums), size=(BOOTSTRAPS, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{values.mean():.4f} ({low:.4f} to {high:.4f})"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,100 @@
+"""The rows of the leaderboard that are trained: what each one is, and how one fold of it is run."""
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from baselines.base import class_of, verdicts_of
+from baselines.training import calibrate, without_prompts
+from benchmarks.results import Predictions
+
+NO_TIES = ("no_ties",)
+OTHER = ("tulu_human_eval", "autoj", "pandalm", "llmbar")
+
+
+@dataclass(frozen=True)
+class System:
+    """One row.
+
+    Args:
+        about: what it is, for the page.
+        kind: of `baselines.base.KINDS`; empty for our own reward model.
+        options: of the kind.
+        extra: names of files of further battles to learn from.
+        encoding: of our own reward model.
+        neural: whether it reads with the backbone that the command names.
+    """
+
+    about: str
+    kind: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+    encoding: str = ""
+    neural: bool = False
+
+    def made_by(self, options: argparse.Namespace) -> dict[str, Any]:
+        """All that the result depends on apart from code and battles: results that say something else are made again."""
+        made = {
+            "kind": self.kind or f"reward_model {self.encoding}",
+            "options": self.options,
+            "extra": list(self.extra),
+        }
+        names = ("model_name_or_path", "max_length", "num_train_epochs", "learning_rate", "batch_tokens", "bf16")
+        return made | ({name: getattr(options, name) for name in names} if self.neural else {})
+
+
+SYSTEMS: dict[str, System] = {
+    "prior": System("shares of A, B and tie", "prior"),
+    "length_buckets": System("mean verdict in quantiles of the difference in length", "length_buckets"),
+    "length_tree": System("decision tree on lengths", "length_tree"),
+    "style": System("Davidson regression on style features", "style"),
+    "style_no_ties": System(
+        "style, and 3,249 arena battles without ties, given that they are none", "style", {}, NO_TIES
+    ),
+    "style_other": System(
+        "style, and 4,541 judgements from four other studies, tie rates their own", "style", {}, OTHER
+    ),
+    "style_all_data": System("style, and both of these", "style", {}, NO_TIES + OTHER),
+    "tfidf_logistic": System("TF-IDF of words and pairs of words, logistic regression", "tfidf_logistic"),
+    "tfidf_logistic_clean": System("the same on lemmas without stop words", "tfidf_logistic", {"clean": True}),
+    "tfidf_logistic_char": System("the same on runs of 2 to 5 characters", "tfidf_logistic", {"analyzer": "char_wb"}),
+    "tfidf_svm": System("TF-IDF of words and pairs, linear SVM with Platt's probabilities", "tfidf_svm"),
+    "tfidf_forest": System("TF-IDF of words and pairs, random forest", "tfidf_forest"),
+    "lightgbm": System("boosted trees on word counts and text statistics", "lightgbm"),
+}
+
+
+def run_fold(
+    system: System, options: argparse.Namespace, parts: dict[str, datasets.Dataset], extra: datasets.Dataset | None
+) -> Predictions:
+    """Trains on one part, calibrates on the second, predicts the third, and saves once to see how large it is."""
+    baseline = class_of(system.kind)(**system.options)
+    held_out = parts["validation"]
+    started = time.perf_counter()
+    baseline.fit(parts["train"], without_prompts(extra, parts["validation"], parts["calibration"]) if extra else None)
+    trained = time.perf_counter()
+    raw = baseline.log_probabilities(held_out)
+    predicted = time.perf_counter()
+    fitted = calibrate(baseline, parts["calibration"])
+    with tempfile.TemporaryDirectory() as directory:
+        baseline.save(directory, fitted)
+        size = sum(file.stat().st_size for file in Path(directory).rglob("*") if file.is_file())
+    return Predictions(
+        raw=raw,
+        calibrated=fitted.apply(raw),
+        verdicts=verdicts_of(held_out),
+        groups=np.asarray(list(held_out["group"])),
+        index=np.asarray(held_out["place"], dtype=np.int64),
+        raw_calibration=baseline.log_probabilities(parts["calibration"]),
+        verdicts_calibration=verdicts_of(parts["calibration"]),
+        train_seconds=trained - started,
+        predict_seconds=predicted - trained,
+        size=float(size),
+        about=system.made_by(options),
+    )
