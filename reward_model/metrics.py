@@ -19,7 +19,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
-from reward_model.reliability import Statistic, classwise_squared_error, top_label_squared_error
+from reward_model.reliability import (
+    BINS,
+    CLASSES,
+    Statistic,
+    classwise_squared_error,
+    equal_bins,
+    reliability_curve,
+    top_label_squared_error,
+)
 from reward_model.rows import FloatArray, check_groups, check_log_probs, check_verdicts, group_numbers, row_losses
 
 RESAMPLES = 1000
@@ -170,6 +178,44 @@ def measure_swaps(
     flips = ((there[rows, top] > there[rows, other]) | (back[rows, other] > back[rows, top])).astype(np.float64)
     statistics = {"swap_distance": _mean(distance), "swap_flips": _mean(flips)}
     return bootstrap(statistics, check_groups(groups, len(there)), resamples, seed)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One bin of a reliability curve: mean prediction, mean outcome with its interval, and the number of battles."""
+
+    predicted: float
+    observed: Measured
+    battles: int
+
+
+def measure_reliability(
+    log_probs: npt.ArrayLike,
+    verdicts: npt.ArrayLike,
+    groups: Sequence[str] | None = None,
+    bins: int = BINS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, list[CurvePoint]]:
+    """Reliability curves of `a`, `b` and `tie`, in bins of about equal counts, by rising prediction.
+
+    Args: as for `measure`; bins: the most a curve may have.
+    """
+    checked = log_softmax(check_log_probs(log_probs), axis=1)
+    targets = check_verdicts(verdicts, len(checked))
+    names = check_groups(groups, len(checked))
+    curves: dict[str, list[CurvePoint]] = {}
+    for column, label in enumerate(CLASSES):
+        predicted, outcome = np.exp(checked[:, column]), targets[:, column]
+        bin_of_row = equal_bins(predicted, bins)
+        means = reliability_curve(predicted, outcome, bins)
+        inside = [(bin_of_row == number).astype(np.float64) for number in range(len(means))]
+        statistics = {str(number): _ratio(outcome * row, row) for number, row in enumerate(inside)}
+        observed = bootstrap(statistics, names, resamples, seed)
+        curves[label] = [
+            CurvePoint(point.predicted, observed[str(number)], point.battles) for number, point in enumerate(means)
+        ]
+    return curves
 
 
 def bootstrap(

@@ -1,0 +1,9 @@
+"""`evaluate.load("metrics/auc_a_against_b")`: see `reward_model.evaluate_modules`."""
+
+from reward_model import evaluate_modules
+
+
+class AucAAgainstB(evaluate_modules.BattleMetric):
+    """How often a battle won by A has a larger margin than one won by B: ties left out, 0.5 for chance."""
+
+    NAMES = ("auc_a_against_b",)

@@ -1,0 +1,9 @@
+"""`evaluate.load("metrics/classwise_calibration_error")`: see `reward_model.evaluate_modules`."""
+
+from reward_model import evaluate_modules
+
+
+class ClasswiseCalibrationError(evaluate_modules.BattleMetric):
+    """The same for A, B and tie each, averaged on the scale of squares."""
+
+    NAMES = ("classwise_calibration_error",)

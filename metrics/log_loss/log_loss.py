@@ -1,0 +1,9 @@
+"""`evaluate.load("metrics/log_loss")`: see `reward_model.evaluate_modules`."""
+
+from reward_model import evaluate_modules
+
+
+class LogLoss(evaluate_modules.BattleMetric):
+    """Mean cross-entropy in nats, what the competitions rank by; 1.0986 for thirds."""
+
+    NAMES = ("log_loss",)
