@@ -44,11 +44,11 @@ _PADDED_BY = 0.5
 _SENTENCE = re.compile(r".+?(?:[.!?]+(?:\s+|\Z)|[。！？]+|\n+|\Z)", re.DOTALL)
 _COMMON = frozenset(re.findall(r"\w+", "the of and to a in is that for you it be this with are as on can or"))
 _LEAST_COMMON = 0.12
-_WORDS_READ = 200
+_WORDS_READ = 100
 
 
 def reads_as_english(text: str) -> bool:
-    """Whether at least one in eight of the first 200 words is one of the commonest English ones; no for no words."""
+    """Whether at least one in eight of the first 100 words is one of the commonest English ones; no for no words."""
     words = split_words(lower(text[: 20 * _WORDS_READ]))[:_WORDS_READ]
     return bool(words) and sum(word in _COMMON for word in words) >= _LEAST_COMMON * len(words)
 
@@ -106,7 +106,7 @@ def not_praising_itself(text: str) -> str:
 
 def swapped(battles: datasets.Dataset) -> datasets.Dataset:
     """A as B and B as A: responses, models, and verdict and teacher where there are any. In the same order."""
-    columns = {name: list(battles[name]) for name in FEATURES}
+    columns = {name: battles[name][:] for name in FEATURES}
     for stem in ("response", "model"):
         columns[f"{stem}_a"], columns[f"{stem}_b"] = columns[f"{stem}_b"], columns[f"{stem}_a"]
     for name in ("verdict", "teacher"):
@@ -127,7 +127,7 @@ def altered(battles: datasets.Dataset, sides: Sequence[str], change: Change) -> 
         sides: [n], "a" or "b": whose response to change.
         change: text to text, applied to every turn that has text.
     """
-    columns = {name: list(battles[name]) for name in FEATURES}
+    columns = {name: battles[name][:] for name in FEATURES}
     for row, side in enumerate(sides):
         responses = columns[f"response_{side}"]
         responses[row] = changed_turns(responses[row], change)

@@ -62,13 +62,14 @@ def audit(
 
     Raises: ValueError where a battle has no verdict, or `predict` returns another shape.
     """
-    if len(battles) == 0 or any(verdict is None for verdict in battles["verdict"]):
+    voted = battles["verdict"][:]
+    if not voted or None in voted:
         raise ValueError("an audit needs battles, each with a verdict")
     counted = style if style is not None else style_arrays(battles, progress=progress)
     log_probs = np.asarray(log_probs, np.float64)
     probabilities = np.exp(log_probs)
-    verdicts = np.asarray(list(battles["verdict"]), np.float64)
-    groups = list(battles["group"])
+    verdicts = np.asarray(voted, np.float64)
+    groups = battles["group"][:]
     drawn = Resampling(groups, seed=seed)
     model, people = win_share(probabilities) - 0.5, win_share(verdicts) - 0.5
     doublings = length_doublings(counted)

@@ -31,7 +31,7 @@ _SCRIPTS = {
 }
 _LETTERS = {name: regex.compile(pattern) for name, pattern in _SCRIPTS.items()}
 _ANY_LETTER = regex.compile(r"\p{L}")
-_READ = 400  # characters of each of prompt, A and B
+_READ = 300  # characters of each of prompt, A and B
 _LEAST_SHARE = 0.2  # of the letters: code and names in Latin letters stand in texts of every language
 SHOWN = 8
 
@@ -39,9 +39,9 @@ SHOWN = 8
 def guess_language(text: str) -> str:
     """A language, a script, or "other" where no letter tells."""
     if not text.isascii():
-        letters = sum(1 for _ in _ANY_LETTER.finditer(text)) or 1
+        letters = len(_ANY_LETTER.findall(text)) or 1
         for name, pattern in _LETTERS.items():
-            if sum(1 for _ in pattern.finditer(text)) >= _LEAST_SHARE * letters:
+            if len(pattern.findall(text)) >= _LEAST_SHARE * letters:
                 return name
     if reads_as_english(text):
         return "English"
@@ -50,7 +50,7 @@ def guess_language(text: str) -> str:
 
 def languages_of(battles: datasets.Dataset) -> tuple[list[str], bool]:
     """The language of each battle, and whether the file recorded any (otherwise all are guessed)."""
-    recorded = battles["language"]
+    recorded = battles["language"][:]
     if any(language is not None for language in recorded):
         return [language or "not recorded" for language in recorded], True
     guessed = []

@@ -138,7 +138,7 @@ def swap_trial(battles: datasets.Dataset, order: np.ndarray, most: int) -> tuple
 
 def _renamed(variants: datasets.Dataset, name: str) -> datasets.Dataset:
     """A variant is another battle than the one it was made of, and has an id of its own."""
-    columns = {column: list(variants[column]) for column in FEATURES}
+    columns = {column: variants[column][:] for column in FEATURES}
     columns["id"] = [f"{battle} {name}" for battle in columns["id"]]
     return datasets.Dataset.from_dict(columns, features=FEATURES)
 

@@ -56,10 +56,10 @@ def check_page(page: str | os.PathLike[str], *inputs: str | os.PathLike[str]) ->
 
 def report_json(data: ReportData) -> Figures:
     """All figures of the page as strings, numbers, None, lists and dicts, none of them NaN."""
-    drawn = Resampling(list(data.battles["group"]))
+    drawn = Resampling(data.groups)
     return {
         "battles": len(data.battles),
-        "prompts": len(set(data.battles["group"])),
+        "prompts": len(set(data.groups)),
         "facts": {name: str(value) for name, value in data.facts.items()},
         "quality": describe_quality(data, drawn),
         "calibration": describe_calibration(data, drawn),

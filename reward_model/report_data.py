@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import datasets
@@ -41,7 +42,8 @@ class ReportData:
 
     def __post_init__(self) -> None:
         rows = len(self.battles)
-        if rows == 0 or any(verdict is None for verdict in self.battles["verdict"]):
+        voted = self.battles["verdict"][:]
+        if not voted or None in voted:
             raise ValueError("a report needs battles, each with a verdict")
         arrays = {"log_probs": self.log_probs, "log_probs_raw": self.log_probs_raw, **self.peers}
         for name, array in arrays.items():
@@ -50,7 +52,13 @@ class ReportData:
         if self.truncated is not None and np.shape(self.truncated) != (rows,):
             raise ValueError(f"truncated has shape {np.shape(self.truncated)}; expected ({rows},)")
 
-    @property
+    @cached_property
     def verdicts(self) -> np.ndarray:
         """float64 [n, 3]."""
-        return np.asarray(list(self.battles["verdict"]), np.float64)
+        return np.asarray(self.battles["verdict"][:], np.float64)
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """[n]: equal for battles of one prompt."""
+        found: list[str] = self.battles["group"][:]
+        return found

@@ -41,7 +41,7 @@ def losses(log_probs: np.ndarray, verdicts: np.ndarray) -> np.ndarray:
 
 def describe_quality(data: ReportData, drawn: Resampling) -> Figures:
     """Every figure of `reward_model.metrics`; ties; log loss before calibration and of the peers, and the gain on each."""
-    verdicts, groups = data.verdicts, list(data.battles["group"])
+    verdicts, groups = data.verdicts, data.groups
     own = losses(data.log_probs, verdicts)
     others = {} if data.log_probs_raw is None else {BEFORE: data.log_probs_raw}
     compared = {}
@@ -71,7 +71,7 @@ def _estimate(figure: Measured) -> Estimate:
 
 def describe_calibration(data: ReportData, drawn: Resampling) -> Figures:
     """Reliability curves of each verdict, and calibration errors, after calibration and, where there was one, before."""
-    verdicts, groups = data.verdicts, list(data.battles["group"])
+    verdicts, groups = data.verdicts, data.groups
     stages = {"after": data.log_probs} | ({} if data.log_probs_raw is None else {"before": data.log_probs_raw})
     return {
         stage: {
@@ -172,7 +172,7 @@ def _pairs(battles: datasets.Dataset) -> list[tuple[str, np.ndarray]]:
     """The most compared pairs of models, either way round; none where models are not named."""
     names = [
         None if a is None or b is None else " – ".join(sorted((a, b)))
-        for a, b in zip(battles["model_a"], battles["model_b"], strict=True)
+        for a, b in zip(battles["model_a"][:], battles["model_b"][:], strict=True)
     ]
     array = np.array(names, dtype=object)
     counts = Counter(name for name in names if name is not None)
@@ -182,7 +182,7 @@ def _pairs(battles: datasets.Dataset) -> list[tuple[str, np.ndarray]]:
 
 def describe_ranking(data: ReportData) -> Figures | None:
     """Strength of the models by verdicts and by predictions, Elo; None where fewer than two models are named."""
-    sides = [data.battles["model_a"], data.battles["model_b"]]
+    sides = [data.battles["model_a"][:], data.battles["model_b"][:]]
     named = np.array([a is not None and b is not None and a != b for a, b in zip(*sides, strict=True)], dtype=bool)
     if not named.any():
         return None
