@@ -16,7 +16,7 @@ from reward_model.prediction_flags import PredictionFlags, parse_flags
 if TYPE_CHECKING:
     import datasets
 
-    from reward_model.members import Job
+    from reward_model.members import FloatArray, Job
     from reward_model.predictor import Prediction, Predictor
     from reward_model.processes import Team
 
@@ -54,9 +54,13 @@ def predict(flags: PredictionFlags, started: float) -> int:
 
     # 3. The submission, whole or not at all.
     write(flags, battles, prediction)
+
+    # 4. The report, where it is asked for.
+    if flags.report or flags.json:
+        report(flags, job, predictor, prediction)
     remove_work(Path(flags.output))
 
-    # 4. What there is to say of it.
+    # 5. What there is to say of it.
     return summarise(flags, battles, predictor, prediction, time.monotonic() - started)
 
 
@@ -67,7 +71,15 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     from arena_data.output import check_output
 
     check_output(flags.output)
+    if flags.report:
+        from reward_model.report import check_page
+
+        check_page(flags.report, *flags.input, *flags.model, flags.output)
     battles = load_battles(flags.input, labels="optional")
+    if flags.report or flags.json:
+        from reward_model.prediction_report import check_labels
+
+        check_labels(battles, ", ".join(flags.input))
     say(flags, f"{len(battles):,} battles", *oddity_lines(battles["oddities"]))
     return battles
 
@@ -119,6 +131,37 @@ def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Pred
             "tie_strength": scores.tie_strength,
         }
     write_submission(flags.output, battles["id"], np.exp(prediction.log_probs), extra)
+
+
+def report(flags: PredictionFlags, job: "Job", predictor: "Predictor", prediction: "Prediction") -> None:
+    """The report's page and its figures. Raises: BattleError where the page cannot be written."""
+    import json
+
+    from reward_model.prediction_report import Reported, labelled, own_prior, report_data
+    from reward_model.report import report_json, write_report
+
+    known = job.battles.select(labelled(job.battles))
+    peers = peers_of(flags, known) | own_prior(predictor.members, len(known))
+    data = report_data(Reported(job, predictor, prediction), peers, flags.audit_battles)
+    figures = report_json(data)
+    if flags.report:
+        write_report(flags.report, data, figures)
+        say(flags, f"{flags.report}: the report of {len(known):,} labelled battles")
+    if flags.json:
+        print(json.dumps(figures, allow_nan=False, indent=1), flush=True)
+
+
+def peers_of(flags: PredictionFlags, battles: "datasets.Dataset") -> "dict[str, FloatArray]":
+    """Log-probabilities of the systems to compare with: those that are named, or simple ones fitted out of fold."""
+    from reward_model.loading import LoadOptions
+    from reward_model.members import Job, MemberOptions, open_member
+
+    if flags.peers is None:
+        from baselines.peers import cross_fitted
+
+        return cross_fitted(battles, progress=not flags.quiet)
+    options = MemberOptions(LoadOptions())
+    return {Path(peer).name: open_member(peer, options).predict(Job(battles)).log_probs for peer in flags.peers}
 
 
 def summarise(

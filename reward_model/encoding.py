@@ -128,6 +128,11 @@ class BattleEncoder:
             ids[index] = self._tokenize([self._render(*fitted)])[0]
         return [row + closing for row in ids], cut
 
+    def fits(self, rows: Sequence[tuple[Any, Any, Any]]) -> list[bool]:
+        """Whether each (prompt, first response, second response) is read whole. A separate encoding reads the first."""
+        room = self.max_length - len(self._closing())
+        return [len(ids) <= room for ids in self._tokenize([self._render(*row) for row in rows])]
+
     def _render(self, prompt: Any, first: Any, second: Any) -> str:
         if self.encoding == "joint":
             return render_joint(self.tokenizer, prompt, first, second)

@@ -155,6 +155,11 @@ class RunMember:
         other._scorer = self._loaded_scorer()
         return other
 
+    @property
+    def has_style(self) -> bool:
+        """Whether the run has a style head, open or closed."""
+        return self.run.style is not None
+
     def predict(self, job: Job) -> MemberPrediction:
         from reward_model.battle_scores import battle_scores
         from reward_model.shard_loop import joined, wait_for

@@ -44,6 +44,10 @@ class PredictionFlags:
     num_processes: int | None = None
     time_limit: str | None = None
     quiet: bool = False
+    report: str | None = None
+    json: bool = False
+    audit_battles: int = 500
+    peers: list[str] | None = None
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> PredictionFlags:
@@ -89,6 +93,20 @@ def parser() -> argparse.ArgumentParser:
     add("--num_processes", type=int, metavar="N", help="one a GPU if not given")
     add("--time_limit", metavar="T", help="such as 8h; shortens texts rather than run over it")
     switch("--quiet", "no progress bar")
+    add("--report", metavar="PAGE", help="of labelled battles: a page that says whether the model can be trusted")
+    switch("--json", "print the report's figures to standard output")
+    add(
+        "--audit_battles",
+        type=int,
+        metavar="N",
+        help="battles that each change of the bias audit is tried on; 0: no audit",
+    )
+    add(
+        "--peers",
+        nargs="*",
+        metavar="D",
+        help="baselines' directories or submission files to compare with in the report",
+    )
     return made
 
 

@@ -48,6 +48,8 @@ def check_page(page: str | os.PathLike[str], *inputs: str | os.PathLike[str]) ->
         reason = "its folder does not exist"
     elif not os.access(folder, os.W_OK):
         reason = "its folder is read-only"
+    elif any(path.resolve() == Path(file).resolve() for file in inputs):
+        reason = "it would overwrite a file that is read or written"
     elif path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):
         reason = "it would overwrite a file that is read"
     if reason:
