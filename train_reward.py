@@ -27,6 +27,7 @@ from reward_model.finish import finish_run
 from reward_model.fold_runs import finish_folds, fold_directory
 from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
 from reward_model.progress import quiet_libraries, show_progress
+from reward_model.push import push_run
 from reward_model.resuming import last_checkpoint, settings_of, write_settings
 from reward_model.score import find
 from reward_model.start import start_from_style, tie_bias_of
@@ -79,6 +80,7 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
 def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     """From battles to a run directory. config: TieRewardConfig; model_arguments: ModelConfig."""
     # 1. What can be refused without reading a battle.
+    push_to = repository(config)
     check_device(bool(config.bf16), bool(config.use_cpu))
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
     config.max_length = config.max_length or tokenizer.model_max_length
@@ -139,8 +141,11 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
             f"held-out log loss {metrics['log_loss']:.4f}, accuracy {metrics['accuracy']:.3f}"
             f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); run in {config.output_dir}"
         )
-    if config.push_to_hub:
-        trainer.push_to_hub()
+        if push_to:
+            address = push_run(
+                config.output_dir, push_to, private=bool(config.hub_private_repo), token=config.hub_token
+            )
+            print(f"pushed: {address}")
 
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
@@ -168,6 +173,19 @@ def read_battles(data: DataArguments) -> datasets.Dataset:
     if data.max_train_battles is not None:
         battles = battles.select(range(min(data.max_train_battles, len(battles))))
     return battles
+
+
+def repository(config: TieRewardConfig) -> str | None:
+    """Where the finished run is to be pushed, if anywhere; the Trainer itself would push checkpoints and pickles.
+
+    Raises: ModelError where --push_to_hub comes without --hub_model_id.
+    """
+    if not config.push_to_hub:
+        return None
+    config.push_to_hub = False
+    if not config.hub_model_id:
+        raise ModelError("push_to_hub needs --hub_model_id user/name")
+    return config.hub_model_id
 
 
 def is_main(config: TieRewardConfig) -> bool:

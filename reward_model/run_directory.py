@@ -140,7 +140,7 @@ def write_run(
     texts = {
         CALIBRATION: _json_text(calibration.to_json()),
         METRICS: _json_text(plain),
-        CARD: model_card(config, calibration, plain, has_curves=curves is not None),
+        CARD: model_card(config, calibration, plain, [CURVES] if curves is not None else []),
         CONFIG: _json_text(asdict(config)),
     }
     head = None

@@ -19,6 +19,7 @@ from arena_data.truncation import TRUNCATION_VERSION
 CONFIG, STYLE, CALIBRATION = "reward_config.json", "style_head.safetensors", "calibration.json"
 METRICS, CARD, CURVES = "metrics.json", "README.md", "curves.png"
 BLEND = "blend.json"
+RELIABILITY, BIAS = "reliability.png", "bias.png"  # of a published run's card
 
 # What a type of model saves itself.
 MODEL_FILES = {

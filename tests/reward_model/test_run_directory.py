@@ -184,6 +184,8 @@ def card_of(directory: Path) -> tuple[dict[str, Any], str]:
 @pytest.mark.parametrize(("model_type", "library"), [("adapter", "peft"), ("full", "transformers")])
 def test_the_card_is_what_the_hub_reads(tmp_path: Path, model_type: str, library: str) -> None:
     front_matter, body = card_of(write(tmp_path, model_type=model_type, base_model_revision="abc"))
+    [model] = front_matter.pop("model-index")
+    assert [(m["type"], m["value"]) for m in model["results"][0]["metrics"]] == [("log_loss", 1.0)]
     assert front_matter == {
         "base_model": "org/backbone",
         "library_name": library,
@@ -192,8 +194,8 @@ def test_the_card_is_what_the_hub_reads(tmp_path: Path, model_type: str, library
     }
     assert "| log_loss | 1 |" in body and "![Learning curves](curves.png)" in body
     assert "1.0200 before and 1.0000 after" in body
-    code = body.split("```python\n")[1].split("```")[0]
-    compile(code, "card", "exec")
+    ours, code, trl = (block.split("```")[0] for block in body.split("```python\n")[1:])
+    compile(ours + code + trl, "card", "exec")
     assert ('"org/backbone", revision="abc"' in code) == (model_type == "adapter")
 
 
@@ -212,7 +214,7 @@ def test_a_name_cannot_break_out_of_the_card(tmp_path: Path) -> None:
     assert front_matter["library_name"] == "peft"
     assert "<script>" not in body.split("```python")[0] and "<b>" not in body
     assert "| a&#124;b # &lt;b&gt; | 0.5 |" in body
-    compile(body.split("```python\n")[1].split("\n```\n")[0], "card", "exec")
+    compile(body.split("```python\n")[2].split("\n```\n")[0], "card", "exec")
 
 
 def test_the_curves_are_a_picture(tmp_path: Path) -> None:
