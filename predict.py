@@ -4,6 +4,8 @@ Exit status: 0; 2 for what a person has to mend, said in one line; 3 where rows 
 A run that is stopped goes on from its finished shards when the same command is given again.
 """
 
+import logging
+import os
 import sys
 import time
 import warnings
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     started = time.monotonic()
-    warnings.formatwarning = _one_line_warning
+    keep_quiet()
     flags = parse_flags(arguments)
     try:
         return predict(flags, started)
@@ -80,7 +82,7 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
         from reward_model.prediction_report import check_labels
 
         check_labels(battles, ", ".join(flags.input))
-    say(flags, f"{len(battles):,} battles", *oddity_lines(battles["oddities"]))
+    say(f"{len(battles):,} battles", *oddity_lines(battles["oddities"]))
     return battles
 
 
@@ -104,7 +106,7 @@ def prepare(
 
 def help_out(team: "Team", flags: PredictionFlags, seconds: float | None, started: float) -> None:
     """What a process does that the main one has started: its share of the shards, nothing else."""
-    warnings.formatwarning = _one_line_warning
+    keep_quiet()
     from arena_data.loading import load_battles
 
     try:
@@ -146,7 +148,7 @@ def report(flags: PredictionFlags, job: "Job", predictor: "Predictor", predictio
     figures = report_json(data)
     if flags.report:
         write_report(flags.report, data, figures)
-        say(flags, f"{flags.report}: the report of {len(known):,} labelled battles")
+        say(f"{flags.report}: the report of {len(known):,} labelled battles")
     if flags.json:
         print(json.dumps(figures, allow_nan=False, indent=1), flush=True)
 
@@ -176,10 +178,10 @@ def summarise(
 
     failed, shortened = int(prediction.failed.sum()), int(prediction.shortened.sum())
     if shortened:
-        say(flags, f"{shortened:,} battles were read at a shorter max_length to keep to the time limit")
+        say(f"{shortened:,} battles were read at a shorter max_length to keep to the time limit")
     if line := quality_line(battles, prediction.log_probs):
-        say(flags, line)
-    say(flags, f"{flags.output}: {len(battles):,} rows in {seconds:.1f} s")
+        say(line)
+    say(f"{flags.output}: {len(battles):,} rows in {seconds:.1f} s")
     if failed:
         causes = sorted({member.first_error for member in predictor.members if member.first_error})
         why = f" ({'; '.join(causes)})" if causes else ""
@@ -188,13 +190,19 @@ def summarise(
     return 0
 
 
-def say(flags: PredictionFlags, *lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)
+def keep_quiet() -> None:
+    """Warnings in one line each, and none of what only a library's developers can mend."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {' '.join(str(message).split())}\n"
+    warnings.simplefilter("ignore", FutureWarning)
+    # bitsandbytes 0.50 tells everybody on a CPU that an optional package is missing.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-def _one_line_warning(message: Warning | str, *_: object, **__: object) -> str:
-    return f"warning: {' '.join(str(message).split())}\n"
+def say(*lines: str) -> None:
+    """To standard error, by the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        for line in lines:
+            print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ the first shard needs them.
 """
 
 import dataclasses
-import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,6 +44,8 @@ class Job:
         folder: where finished shards are kept; nowhere if None.
         deadline: when to be done.
         progress: whether to show bars.
+        others_follow: whether other models need the device after this one.
+        counted: what `style` has counted, shared by the parts of a job.
     """
 
     battles: datasets.Dataset
@@ -52,18 +53,20 @@ class Job:
     folder: Path | None = None
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
     progress: bool = False
+    others_follow: bool = False
+    counted: list[StyleArrays] = field(default_factory=list)
 
-    @functools.cached_property
+    @property
     def style(self) -> StyleArrays:
         """Style features of the battles, counted once for all members."""
-        return style_arrays(self.battles, progress=self.progress and len(self.battles) > 2000)
+        if not self.counted:
+            self.counted.append(style_arrays(self.battles, progress=self.progress and len(self.battles) > 2000))
+        return self.counted[0]
 
     def part(self, members: int) -> "Job":
         """The job of the first of so many members that are still to come: its share of the time."""
-        part = Job(self.battles, self.team, self.folder, self.deadline.share(members), self.progress)
-        if "style" in self.__dict__:
-            part.__dict__["style"] = self.style
-        return part
+        follow = self.others_follow or members > 1
+        return dataclasses.replace(self, deadline=self.deadline.share(members), others_follow=follow)
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,8 @@ class RunMember:
         self.run, self.options = run, options
         self.name = run.directory.name
         self.max_length = options.max_length or run.config.max_length
+        self.first_error: str | None = None
         self._scorer: Scorer | None = None
-
-    @property
-    def first_error(self) -> str | None:
-        return self._scorer.first_error if self._scorer else None
 
     def sharing(self, **changes: Any) -> "RunMember":
         """The same run with other options (fields of `MemberOptions`) and the same model, which is loaded now."""
@@ -168,6 +168,8 @@ class RunMember:
         own = job.team.share(len(loop.shards))
         found = loop.run(own)
         found |= wait_for(loop, [n for n in range(len(loop.shards)) if n not in own], job.team.others_work)
+        self.first_error = self._scorer.first_error if self._scorer else None
+        self._make_room(job)
         values, shortened = joined(loop.sequences, loop.shards, found)
         config, styled = self.run.config, self.run.style is not None and self.options.style
         scores = battle_scores(
@@ -183,6 +185,12 @@ class RunMember:
     def work(self, job: Job) -> None:
         loop = self._loop(job)
         loop.run(job.team.share(len(loop.shards)))
+        self._make_room(job)
+
+    def _make_room(self, job: Job) -> None:
+        """Lets go of a model on a GPU when another one needs it."""
+        if job.others_follow and self._scorer is not None and self._scorer.loaded.device.type != "cpu":
+            self._scorer = None
 
     def prior(self) -> FloatArray:
         """float64 [3]: the verdicts' shares in training; thirds where the run does not say."""

@@ -67,9 +67,10 @@ class ShardLoop:
         return self.store.read(number, len(self.shards[number])) if self.store else None
 
     def run(self, numbers: Iterable[int]) -> dict[int, ShardScores]:
-        """Scores of the shards of these numbers; those in the store are read, not scored again."""
+        """Scores of the shards of these numbers; those in the store are read, and scored again only where rows failed."""
         wanted = list(numbers)
-        found = {number: scores for number in wanted if (scores := self.stored(number)) is not None}
+        stored = {number: scores for number in wanted if (scores := self.stored(number)) is not None}
+        found = {number: scores for number, scores in stored.items() if np.isfinite(scores.values).all()}
         left = [number for number in wanted if number not in found]
         if not left:
             return found
@@ -100,8 +101,7 @@ class ShardLoop:
             self.deadline.note(self.deadline.clock() - started, tokens, tokens + sum(encoded.cut), size)
         shortened = (np.asarray(encoded.cut) > 0) & (encoded.max_length < self.encoder.max_length)
         scores = ShardScores(values, shortened)
-        # What failed is not kept: a restart tries it again.
-        if self.store is not None and np.isfinite(values).all():
+        if self.store is not None:
             self.store.write(number, scores)
         return scores
 

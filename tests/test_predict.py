@@ -128,7 +128,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("many") / "many.csv",
         [
             [f"{copy}-{row}", *(json.dumps([f"{copy} {turn}" for turn in json.loads(text)]) for text in battle)]
-            for copy in range(3)
+            for copy in range(2)
             for row, battle in enumerate(texts)
         ],
     )
@@ -171,6 +171,26 @@ def test_two_processes_write_the_same_file(run: Path, many: Path, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert output.read_bytes() == uninterrupted
+
+
+def test_under_a_launcher_the_first_process_joins_what_the_others_wrote(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `accelerate launch` starts them; here one after the other, the main one last."""
+    alone, output = tmp_path / "alone.csv", tmp_path / "submission.csv"
+    monkeypatch.setattr("reward_model.shard_loop.SHARD_SEQUENCES", 100)
+    assert predict.main(flags(run, SAMPLE, alone)) == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    scored: list[int] = []
+    score = Scorer.score
+    monkeypatch.setattr(Scorer, "score", lambda self, rows: scored.append(len(rows)) or score(self, rows))
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        assert not output.exists()
+        assert predict.main(flags(run, SAMPLE, output)) == 0
+    assert output.read_bytes() == alone.read_bytes()
+    rows = rows_of(SAMPLE)
+    assert sum(scored) == len({(row["prompt"], row[side]) for row in rows for side in ("response_a", "response_b")})
 
 
 # -- hostile input ------------------------------------------------------------------------------------------------
