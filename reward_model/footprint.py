@@ -188,7 +188,7 @@ def _meta_model(config: PretrainedConfig, arguments: ModelConfig) -> Any:
         peft_config = lora_config(arguments, model)
         if peft_config is not None:
             model = get_peft_model(model, peft_config)
-            if quantised:  # as TRL 1.16 casts them
+            if quantised and dtype != torch.float16:  # as TRL 1.16 casts them; float32 in fp16 training
                 for name, parameter in model.named_parameters():
                     if "lora_" in name:
                         parameter.data = parameter.data.to(torch.bfloat16)

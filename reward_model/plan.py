@@ -195,12 +195,13 @@ def report(settings: Any, found: Plan) -> str:
         f" {found.tokens / 1e6:,.1f}M tokens to train on,"
         f" {counted.flops_per_token(each / 2) / 1e9:,.2f} GFLOP each",
         f"at {settings.mfu:.0%} of {settings.peak_tflops or PEAK_TFLOPS[settings.device]:g} TFLOP/s a device:"
-        f" {_hours(found.train_seconds)} of training and {_hours(found.evaluation_seconds)} of evaluation",
+        f" {hours(found.train_seconds)} of training and {hours(found.evaluation_seconds)} of evaluation",
     ]
     return "\n".join(lines)
 
 
-def _hours(seconds: float) -> str:
+def hours(seconds: float) -> str:
+    """As people say it."""
     return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.1f} minutes"
 
 

@@ -68,6 +68,10 @@ class TieRewardTrainer(RewardTrainer):
             if isinstance(module, TieAwareScore):
                 for parameter in module.parameters():
                     parameter.data = parameter.data.float()
+        if args.fp16:  # PyTorch's gradient scaler takes float32 only
+            for parameter in self.model.parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.float()
         self.label_names = ["labels"]
         self._clock: tuple[float, int, int] | None = None
         self._searching = False  # for the direction of an adversarial perturbation: not a step to take note of
