@@ -215,8 +215,14 @@ def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, st
         return {"temperature": float(1 / (1 + steps[0]))}
     if method == "tie_multiplier":
         return {"tie_multiplier": float(np.exp(steps[0]))}
-    identity = [1.0, 1.0, 0.0] if method == "parity_affine" else [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
-    return _named(method, np.array(identity) + steps)
+    if method == "parity_affine":
+        return _named(method, np.array([1.0, 1.0, 0.0]) + steps)
+    point = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) + steps
+    # As a margin grows at a fixed tie strength, the logit of a tie gains e - c / 2 a unit and that of a win n / 2. Where
+    # the fit would have ties overtake wins beyond the margins it has seen, there is no curve to be trusted.
+    if point[4] - point[3] / 2 >= point[1] / 2:
+        point = parity_point("parity_affine", _fit_swap_exact("parity_affine", log_probs, verdicts, strength))
+    return _named(method, point)
 
 
 def _full_design(method: str, normalised: FloatArray) -> FloatArray:

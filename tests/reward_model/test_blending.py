@@ -1,6 +1,8 @@
 """Blending: what must come out when members are equal, noise or complementary; scikit-learn finds the same weights."""
 
+import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from reward_model.blending import Blend, fit_blend, pool
 from reward_model.calibration import Calibration, log_loss
 
+HELD_OUT = Path(__file__).parents[2] / "../shared/data/predictions/arena_heldout.csv"
 SWAP = [1, 0, 2]
 
 
@@ -154,3 +157,23 @@ def test_impossible_probabilities_stay_finite() -> None:
         assert np.isfinite(pool([certain, certain[::-1]], [1, 0], pooling)).all()
         blend = fit_blend([certain, certain[::-1]], [[0, 0, 1], [1, 0, 0]], pooling=pooling, resamples=3)
         assert np.isfinite(blend.apply([certain, certain[::-1]])).all()
+
+
+@pytest.mark.skipif(not HELD_OUT.is_file(), reason="needs the shared predictions")
+def test_real_predictions() -> None:
+    with open(HELD_OUT, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    order = np.random.default_rng(0).permutation(len(rows))
+    seen, fresh = order[:3000], order[3000:]
+    verdicts = np.eye(3)[[int(row["label"]) for row in rows]]
+    columns = ("a", "b", "tie")
+    large, lexical = (np.log([[float(row[f"{m}_{c}"]) for c in columns] for row in rows]) for m in ("llm", "lexical"))
+    noise = log_softmax(np.random.default_rng(1).normal(0, 1, large.shape), axis=1)
+    losses = []
+    for members in ([large], [large, lexical], [large, noise]):
+        blend = fit_blend([member[seen] for member in members], verdicts[seen], pooling="logarithmic", resamples=0)
+        losses.append(log_loss(blend.apply([member[fresh] for member in members]), verdicts[fresh]))
+    # A weak model of another kind helps a strong one, and noise is left alone.
+    assert losses[1] < losses[0] - 0.001
+    assert blend.weights[1] < 0.05
+    assert losses[2] < losses[0] + 0.001

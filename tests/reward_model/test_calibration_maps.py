@@ -180,3 +180,14 @@ def test_the_curved_map_finds_slopes_that_differ_and_ties_that_depend_on_the_mar
     assert found["small_margin_scale"] == pytest.approx(1.4, abs=0.02)
     assert found["large_margin_scale"] == pytest.approx(0.5, abs=0.02)
     np.testing.assert_allclose(np.exp(apply_map("parity_curved", found, log_probs)), truth, atol=0.005)
+
+
+def test_the_curved_map_never_has_ties_overtake_wins_as_margins_grow() -> None:
+    generator = np.random.default_rng(0)
+    margin = generator.normal(0, 0.5, 2000)
+    # Small margins only, and ties wherever they are largest: to follow them would make every clear win a tie.
+    verdicts = np.eye(3)[np.where(np.abs(margin) > 0.3, 2, (margin < 0).astype(int))]
+    log_probs = log_softmax(np.stack([margin / 2, -margin / 2, 0 * margin], axis=1), axis=1)
+    found = fit_map("parity_curved", log_probs, verdicts)
+    certain = np.array([[0.0, -40.0, -20.0]])
+    assert np.exp(apply_map("parity_curved", found, certain))[0, 0] > 0.99
