@@ -73,7 +73,7 @@ def _points(estimate: Figures) -> float | None:
 
 def draw_changed(figures: Figures) -> Picture | None:
     audit, closed = figures["audit"], figures["audit_style_off"]
-    rows = changed_rows(audit) if audit else []
+    rows = [row for row in changed_rows(audit) if row["battles"] >= LEAST_BATTLES] if audit else []
     if not rows:
         return None
     places = np.arange(len(rows))

@@ -142,7 +142,7 @@ def audit_sections(figures: Figures) -> list[Section]:
             "changes-section",
             "What a change of dress alone does",
             [_CHANGED_NOTE],
-            [Group(["audit-changed"], [_what_was_done(audit)]), Group(tables=[_changed(audit, closed)])],
+            [Group(["audit-changed"], [_what_was_done(audit)], tall=True), Group(tables=[_changed(audit, closed)])],
         ),
         Section(
             "languages-section",

@@ -159,7 +159,7 @@ def _ranking(figures: Figures) -> Section:
         [
             row["model"],
             f"{row['battles']:,}",
-            *(f"{row[key]['rank']}. {signed(row[key]['elo'], 0)}" for key in ("people", "predicted")),
+            *(f"{row[key]['rank']}.\N{NO-BREAK SPACE}{signed(row[key]['elo'], 0)}" for key in ("people", "predicted")),
             signed(row["predicted"]["elo"] - row["people"]["elo"], 0),
         ]
         for row in ranking["models"]
