@@ -3,7 +3,8 @@
 Members are run directories, baselines' directories or CSV files of probabilities in the format of a submission. Their
 weights, the pooling and a calibration of the whole are fitted on battles that none of them was trained on, and written to
 B/blend.json; `predict.py --model B` then predicts with all of them. Where out-of-fold predictions of the training battles
-are on file, one a member, `--out_of_fold P1.csv P2.csv …` fits on those, and no model runs.
+are on file, one a member, `--out_of_fold P1.csv P2.csv …` fits on those, and no model runs. They are uncalibrated, as
+`train_reward.py --folds` writes them: a member's own calibration is applied to them, as it will be in prediction.
 
 `--weights 0.8 0.2` takes weights as they are and fits the rest.
 """
@@ -18,11 +19,12 @@ import numpy as np
 
 from arena_data.errors import BattleError
 from reward_model.blending import POOLINGS, Blend, check_weights, fit_blend
-from reward_model.json_files import write_json
+from reward_model.calibration import Calibration
+from reward_model.json_files import read_json, write_json
 from reward_model.labelled import log_probs_of, read_labelled
 from reward_model.prediction_flags import add_loading_flags, loading_of, parse_with_loading
-from reward_model.rows import row_losses
-from reward_model.settings import BLEND
+from reward_model.rows import FloatArray, row_losses
+from reward_model.settings import BLEND, CALIBRATION
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     rows = read_labelled(options.input)
     sources = options.out_of_fold or options.members
     log_probs, scored = log_probs_of(sources, rows, lambda: loading_of(options, calibrated=True))
+    if options.out_of_fold:
+        log_probs = [as_predicted(member, raw) for member, raw in zip(options.members, log_probs, strict=True)]
     verdicts = rows.verdicts[scored]
     members = [member[scored] for member in log_probs]
     groups = None if rows.groups is None else [rows.groups[row] for row in np.flatnonzero(scored)]
@@ -57,6 +61,12 @@ def main(arguments: Sequence[str]) -> int:
     print(summary(blend, options.members, alone))
     print(f"{folder}: use it with predict.py --model {folder}")
     return 0
+
+
+def as_predicted(member: str, log_probs: FloatArray) -> FloatArray:
+    """Out-of-fold log-probabilities under the member's own calibration, where it has one."""
+    path = Path(member, CALIBRATION)
+    return read_json(path, Calibration.from_json).apply(log_probs) if path.is_file() else log_probs
 
 
 def stored_name(member: str, folder: Path) -> str:

@@ -12,9 +12,9 @@ from scipy.special import log_softmax
 
 import predict
 from arena_data.loading import load_battles
-from arena_data.submission import COLUMNS, read_submission, write_submission
+from arena_data.submission import COLUMNS, align, read_submission, write_submission
 from reward_model.__main__ import main
-from reward_model.blending import Blend, pool
+from reward_model.blending import Blend, fit_blend, pool
 from reward_model.calibration import Calibration, log_loss
 
 ROWS = 600
@@ -156,6 +156,14 @@ def test_out_of_fold_files_take_the_place_of_members(files: Path, tmp_path: Path
     blend = Blend.from_json(json.loads((tmp_path / "blend.json").read_text()))
     assert blend.members == (str(run), str(files / "noise.csv"))
     assert blend.weights[1] > 0.5  # those of `two`, not of `noise`
+    # The run's own calibration is part of what it will predict.
+    calibration = Calibration.from_json(json.loads((run / "calibration.json").read_text()))
+    assert calibration.method != "none"
+    ids, one = log_probs_in(files / "one.csv")
+    two = log_probs_in(files / "two.csv")[1]
+    verdicts = align(ids, *read_submission(files / "Y.csv"), files / "Y.csv")
+    by_hand = fit_blend([calibration.apply(one), two], verdicts, ids, pooling=blend.pooling, resamples=0)
+    assert blend.weights == pytest.approx(by_hand.weights, abs=1e-4)
 
 
 def test_a_run_calibrated_anew_and_blended_predicts_as_its_parts_say(
