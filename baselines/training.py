@@ -70,11 +70,10 @@ def without_prompts(battles: datasets.Dataset, *held_out: datasets.Dataset) -> d
 
 def calibrate(baseline: Baseline, battles: datasets.Dataset) -> calibration.Calibration:
     """The map that battles which training has not seen ask for."""
-    log_probs, method = baseline.log_probabilities(battles), baseline.calibration_method
-    return calibration.fit(log_probs, verdicts_of(battles), list(battles["group"]), method=method)
+    return calibration.fit(baseline.log_probabilities(battles), verdicts_of(battles), list(battles["group"]))
 
 
-def figures(log_probs: FloatArray, verdicts: FloatArray) -> dict[str, float | None]:
-    """Held-out figures by the names of `reward_model.metrics`, without intervals; None where there are too few battles."""
+def figures(log_probs: FloatArray, verdicts: FloatArray) -> dict[str, float]:
+    """Held-out figures by the names of `reward_model.metrics`, without intervals."""
     measured = measure(log_probs, verdicts, names=MEASURED, resamples=0)
-    return {name: figure.to_json()["value"] for name, figure in measured.items()}
+    return {name: figure.value for name, figure in measured.items()}

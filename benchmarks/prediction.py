@@ -11,7 +11,8 @@ response, each in a process of its own, in turns. Loading is not counted; tokeni
 | ours | `reward_model.predictor.Predictor`, as `predict.py` runs it |
 
 Share: of the matrix-multiply rate (2048 cubed, same dtype) measured in the same process, before and after. Work is counted
-as each text read by itself without padding: 2 operations a weight and token, and attention.
+as each text read by itself without padding: 2 operations a weight and token, and attention. Battles a core-second (CPU
+time of all threads) hardly depend on what else the machine does; with `--threads 1` no thread waits for another.
 """
 
 import argparse
@@ -80,17 +81,21 @@ def table(options: argparse.Namespace, found: dict[str, list[dict[str, float]]])
         f"{Path(options.model).name}, {options.battles} battles, max_length {options.max_length}, {options.dtype}, "
         f"{options.threads} threads, {options.repeats} turns",
         "",
-        "| system | battles/s (range) | ours is faster by | share of matmul rate | peak memory, GB |",
-        "| --- | --- | --- | --- | --- |",
+        "| system | battles/s (range) | ours is faster by | a core-second | by | share of matmul rate | peak memory, GB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for system, runs in found.items():
         speeds = [run["battles_per_second"] for run in runs]
-        ratios = [o["battles_per_second"] / s for o, s in zip(found.get("ours", []), speeds, strict=False)]
-        faster = f"{statistics.median(ratios):.2f} x" if ratios and system != "ours" else ""
-        share, memory = (statistics.median(run[name] for run in runs) for name in ("share", "memory_gb"))
+        columns = []
+        for name in ("battles_per_second", "battles_per_core_second"):
+            ratios = [our[name] / run[name] for our, run in zip(found.get("ours", []), runs, strict=False)]
+            columns.append(f"{statistics.median(ratios):.2f} x" if ratios and system != "ours" else "")
+        core, share, memory = (
+            statistics.median(run[name] for run in runs) for name in ("battles_per_core_second", "share", "memory_gb")
+        )
         lines.append(
-            f"| {system} | {statistics.median(speeds):.2f} ({min(speeds):.2f} to {max(speeds):.2f}) | {faster} | "
-            f"{share:.1%} | {memory:.2f} |"
+            f"| {system} | {statistics.median(speeds):.2f} ({min(speeds):.2f} to {max(speeds):.2f}) | {columns[0]} | "
+            f"{core:.2f} | {columns[1]} | {share:.1%} | {memory:.2f} |"
         )
     return "\n".join(lines)
 

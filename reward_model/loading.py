@@ -114,7 +114,12 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
     model.eval()
     if options.merge and is_adapter:
         model = merged(model, tokenizer)
-    if not (options.load_in_4bit or options.load_in_8bit):
+    if options.load_in_4bit or options.load_in_8bit:
+        # PEFT 0.21 makes adapters float32, and every input of theirs with them; what is quantised stays as it is.
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.data = parameter.data.to(dtype)
+    else:
         model = model.to(device=device, dtype=dtype)
     return LoadedModel(model, tokenizer, device, dtype)
 

@@ -261,6 +261,14 @@ def test_an_output_that_cannot_be_written_is_said_at_once(
         say_no(capsys, str(output), "cannot be written", part)
 
 
+def test_the_input_is_never_overwritten(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_csv(tmp_path / "battles.csv", [["1", "Hi", "Hello", "Bye"]])
+    before = file.read_bytes()
+    assert predict.main(flags(run, file, file)) == 2
+    say_no(capsys, "battles.csv", "cannot be the output")
+    assert file.read_bytes() == before
+
+
 def test_a_full_disk_is_one_line_and_no_file(run: Path, tmp_path: Path) -> None:
     """In a name space of its own, on a file system of 16 KiB."""
     folder = tmp_path / "small"

@@ -155,6 +155,13 @@ def test_style_off_is_the_model_without_its_style_head(runs: dict[str, Path], ba
     assert np.abs(on.tie_strength - off.tie_strength).max() > 0.1
 
 
+def test_a_run_without_a_style_head_has_no_style_to_turn_off(tmp_path: Path, battles: Any) -> None:
+    run = make_run(tmp_path / "run", style=False)
+    found = predictor(run).predict(battles)
+    np.testing.assert_array_equal(found, predictor(run, style="off").predict(battles))
+    assert np.exp(found).std(axis=0).min() > 0.004
+
+
 def test_calibration_can_be_left_out(runs: dict[str, Path], battles: Any) -> None:
     raw = predictor(runs["llama"], calibration="none").predict(battles)
     np.testing.assert_allclose(predictor(runs["llama"]).predict(battles), log_softmax(raw / 1.7, axis=1), atol=1e-9)
