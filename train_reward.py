@@ -31,6 +31,7 @@ from reward_model.push import push_run
 from reward_model.resuming import last_checkpoint, settings_of, write_settings
 from reward_model.score import find
 from reward_model.start import start_from_style, tie_bias_of
+from reward_model.start_checks import check_settings, check_vocabulary, engine_of, tokenizer_note
 from reward_model.trainer import NotFiniteError, TieRewardTrainer
 
 
@@ -82,9 +83,11 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     # 1. What can be refused without reading a battle.
     push_to = repository(config)
     check_device(bool(config.bf16), bool(config.use_cpu))
+    check_settings(config, model_arguments, engine_of(config), gpu=config.device.type != "cpu")
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
     config.max_length = config.max_length or tokenizer.model_max_length
     encoder = BattleEncoder(tokenizer, config.max_length, config.encoding)
+    say(config, *filter(None, [tokenizer_note(tokenizer)]))
 
     # 2. Battles, each once, in three parts that share no prompt.
     with config.main_process_first(desc="battles"):
@@ -105,6 +108,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
         style_features=style["train"].a.shape[1] if config.style else 0,
         tie_bias=tie_bias_of(prior, config.tie_link),
     )
+    check_vocabulary(model, tokenizer, encoder.max_length)
     if scale is not None:
         fitted = start_from_style(find(model), parts["train"], style["train"], scale, config.tie_link)
         say(config, f"style alone: cross-validated log loss {fitted.log_loss:.4f} on the training battles")
