@@ -18,6 +18,7 @@ NOTE = (
 )
 TEXT_SHOWN = 3000  # characters of a prompt or response in a fold
 
+_LABEL_NAMES = {"A": "A wins", "B": "B wins", "tie": "ties"}
 _METRIC_NAMES = {
     "log_loss": "log loss",
     "accuracy": "accuracy of the likeliest verdict",
@@ -101,11 +102,13 @@ def _calibration(figures: Figures) -> Section:
         [_METRIC_NAMES[name], *(number_text(stages[stage]["errors"][name]) for stage in order)]
         for name in ("top_label_calibration_error", "classwise_calibration_error")
     ]
-    points = [
-        [f"{label}, {percent(row['predicted'])}", percent_text(row["seen"]), f"{row['seen']['battles']:,}"]
+    points = {
+        label: [
+            [percent(row["predicted"]), percent_text(row["seen"]), f"{row['seen']['battles']:,}"]
+            for row in stages["after"]["curves"][label]
+        ]
         for label in LABELS
-        for row in stages["after"]["curves"][label]
-    ]
+    }
     notes = [
         "Battles are put in bins by what was predicted; a calibrated model's points lie on the dashed line. Errors are "
         "root mean squares over bins, rid of the bins' own noise: 0.02 means two points of a hundred off."
@@ -118,10 +121,11 @@ def _calibration(figures: Figures) -> Section:
             Group([f"reliability-{label.lower()}" for label in LABELS]),
             Group(
                 tables=[
-                    Table("Calibration error", ["", *(names[stage] for stage in order)], errors),
-                    Table("The points", ["predicted", "seen", "battles"], points),
+                    Table(f"The points: {_LABEL_NAMES[label]}", ["predicted", "seen", "battles"], rows)
+                    for label, rows in points.items()
                 ]
             ),
+            Group(tables=[Table("Calibration error", ["", *(names[stage] for stage in order)], errors)]),
         ],
     )
 
