@@ -161,7 +161,7 @@ def test_page_stands_alone(data: ReportData, figures: dict[str, Any], tmp_path: 
     assert not re.search(r"""(src|href)=["'](?!#)""", text) and "@import" not in text and "url(h" not in text
     assert text.count("<details>") == 20 and text.count("<svg") > 12
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-    regions = re.findall(r'<div class="(?:scroll|text)[^>]*>', text)  # what scrolls must be reached by keyboard
+    regions = re.findall(r'<div class="(?:scroll[^"]*|text)"[^>]*>', text)  # what scrolls must be reached by keyboard
     assert len(regions) > 60 and all('tabindex="0"' in tag and "aria-label" in tag for tag in regions)
     linked = set(re.findall(r'href="#([^"]*)"', text)) | set(re.findall(r'aria-labelledby="([^"]*)"', text))
     assert linked <= set(re.findall(r'\bid="([^"]*)"', text))
