@@ -2,13 +2,13 @@
 
 Battles of one prompt are no independent evidence, so whole prompts are drawn with replacement; every figure is a
 statistic of how often each row was drawn, and all of them see the same draws. Intervals are percentiles of the draws.
-Those of the calibration errors are reflected around the figure instead, on the scale of squares: a draw repeats rows,
-which adds noise that looks like miscalibration and would push the percentiles up.
+Those of the calibration errors are moved, on the scale of squares, so that the draws' mean lies on the figure: a draw
+repeats rows, which looks like miscalibration and which debiasing, made for rows that differ, does not take off.
 
 Verdicts may be soft; a row then counts for A, B and tie by its shares.
 
-Source: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", sections 13.3 and 9.5 (percentile; clusters);
-Davison & Hinkley (1997), section 5.2.1 (the reflected, "basic", interval); Brier (1950); Hanley & McNeil (1982) for the AUC.
+Source: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", sections 13.3 (percentiles) and 10.3 (bias); Brier
+(1950); Hanley & McNeil (1982) for the AUC.
 """
 
 import math
@@ -245,7 +245,8 @@ def _measured(name: str, value: float, drawn: Sequence[float]) -> Measured:
         return Measured(_root(value) if name in _ROOTS else value, math.nan, math.nan)
     low, high = (float(bound) for bound in np.percentile(known, INTERVAL))
     if name in _ROOTS:
-        return Measured(_root(value), _root(2 * value - high), _root(2 * value - low))
+        move = value - float(known.mean())
+        return Measured(_root(value), _root(low + move), _root(high + move))
     return Measured(value, low, high)
 
 

@@ -113,6 +113,17 @@ def test_a_calibrated_model_is_told_from_a_model_that_is_too_sure() -> None:
         assert sure.low > 0.08 and sure.low < sure.value < sure.high
 
 
+def test_intervals_of_calibration_errors_hold_the_truth_as_often_as_they_say() -> None:
+    names = ("top_label_calibration_error", "classwise_calibration_error")
+    truth = measure(*battles(300_000, seed=999, sharpness=1.5)[:2], names=names, resamples=0)
+    hits, runs = dict.fromkeys(names, 0), 60
+    for seed in range(runs):
+        found = measure(*battles(1000, seed, sharpness=1.5)[:2], names=names, resamples=150, seed=seed)
+        for name in names:
+            hits[name] += found[name].low <= truth[name].value <= found[name].high
+    assert min(hits.values()) >= 0.9 * runs
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say_also_for_copies_of_a_prompt() -> None:
     hits = {"grouped": 0, "ungrouped": 0}
     runs = 150
