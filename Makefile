@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= arena_data/sample.csv
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench leaderboard clean
 
 setup: .venv/.setup
 
@@ -25,8 +25,8 @@ demo: .venv/.setup
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no train_reward.py \
 		--config recipes/minilm_cpu.yaml --train_file runs/demo/battles/train.jsonl --output_dir runs/demo
 	$(BIN)/python predict.py --model runs/demo --input runs/demo/battles/test.jsonl \
-		--output runs/demo/submission.csv --offline
-	@echo "Open runs/demo/battles.html and runs/demo/curves.png"
+		--output runs/demo/submission.csv --report runs/demo/report.html --offline
+	@echo "Open runs/demo/battles.html, runs/demo/curves.png and runs/demo/report.html"
 
 test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -36,8 +36,18 @@ lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Each is a command of its own and says in its first lines what it needs; the last three take long.
 bench: .venv/.dev
+	$(BIN)/python -m reward_model.weights minilm
 	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.report
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration
+	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.prediction --input ../shared/data/arena/train.csv
+
+leaderboard: .venv/.dev
+	$(BIN)/python -m reward_model.weights minilm
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.leaderboard
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache runs
