@@ -143,6 +143,7 @@ def stock_rewards(directory: Path, prompts: Sequence[Any], responses: Sequence[A
             return_tensors="pt",
             padding=True,
             padding_side="right",
+            truncation=True,
             add_special_tokens=False,
         )
         found.append(model(**inputs.to(model.device)).logits[:, 0].double().cpu().numpy())
