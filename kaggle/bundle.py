@@ -1,0 +1,250 @@
+"""Everything that a Kaggle notebook without a network needs, ready to upload: `python -m kaggle.bundle runs/minilm`.
+
+    bundle/<name>/       a Kaggle dataset: code, runs, the backbones' weights, wheels, bundle.json, dataset-metadata.json
+    bundle/<name>-2/     the next, where one would be over the size limit; the notebook joins them
+    bundle/notebook/     submit.ipynb and kernel-metadata.json
+
+    kaggle datasets create -p bundle/<name> --dir-mode tar
+    kaggle kernels push -p bundle/notebook
+
+Source: https://github.com/Kaggle/kaggle-api/wiki/Dataset-Metadata, .../Kernel-Metadata.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from arena_data.errors import BattleError
+from arena_data.output import write_atomically
+from kaggle.wheels import download, hashed_requirements, sha256
+from reward_model.prediction_flags import parser as prediction_parser
+from reward_model.publishing import PUBLISHED
+from reward_model.run_directory import is_complete, read_run
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = Path(__file__).with_name("submit.ipynb")
+CODE = ("arena_data", "reward_model", "baselines")
+WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*")
+PYTHONS = ("3.11", "3.12")
+COMPETITION = "llm-classification-finetuning"
+DATASET_BYTES = 100 * 10**9  # Kaggle takes at most so much in a dataset
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The bundle's files, each put into the first dataset that has room.
+
+    Args:
+        output: the bundle's folder.
+        slug: name of the datasets; the second is slug-2.
+        limit: bytes of a dataset.
+    """
+
+    output: Path
+    slug: str
+    limit: int
+
+    def names(self, sizes: Sequence[int]) -> list[str]:
+        """The dataset of each file. Raises: BattleError for a file over the limit."""
+        filled: list[int] = []
+        found = []
+        for size in sizes:
+            if size > self.limit:
+                raise BattleError("a file is over the size limit of a dataset", found=size, expected=str(self.limit))
+            part = next((number for number, used in enumerate(filled) if used + size <= self.limit), len(filled))
+            if part == len(filled):
+                filled.append(0)
+            filled[part] += size
+            found.append(self.slug if part == 0 else f"{self.slug}-{part + 1}")
+        return found
+
+
+def bundle(
+    runs: Sequence[str],
+    output: str,
+    *,
+    slug: str | None = None,
+    user: str = "INSERT_USERNAME_HERE",
+    base_model: Sequence[str] = (),
+    pythons: Sequence[str] = PYTHONS,
+    competition: str = COMPETITION,
+    limit: int = DATASET_BYTES,
+    flags: Sequence[str] = (),
+) -> list[Path]:
+    """Writes the bundle; returns its datasets' folders.
+
+    Args:
+        runs: complete run directories; several are blended with equal weights, or as `flags` say.
+        base_model: directories of the adapters' backbones, in the place of those that the runs name; one, or one a run.
+        flags: of predict.py, for the notebook.
+
+    Raises: BattleError for a run or a backbone that is not whole, or wheels that cannot be had.
+    """
+    prediction_parser().parse_args(["--model", "D", "--input", "F", *flags])
+    folder, name = Path(output), slug or Path(runs[0]).resolve().name
+    # Kaggle wants 6 to 50 characters, lower case, digits and hyphens.
+    name = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
+    name = name if len(name) >= 6 else f"arena-{name}"
+    if folder.exists() and any(folder.iterdir()) and not (folder / "notebook").is_dir():
+        raise BattleError("exists and is no bundle", file=folder, fix="remove it or give another --output")
+    files, models = _models(runs, base_model)
+    files |= _code()
+    wheels = download(folder / ".wheels", pythons)
+    requirements = folder / ".wheels" / "requirements-kaggle.txt"
+    write_atomically(requirements, hashed_requirements(wheels))
+    files |= {f"wheels/{wheel.name}": wheel for wheel in [*wheels, requirements]}
+
+    parts = Parts(folder, name[:50], limit)
+    places = dict(zip(files, parts.names([path.stat().st_size for path in files.values()]), strict=True))
+    datasets = sorted(set(places.values()), key=lambda part: (len(part), part))
+    for old in folder.iterdir():
+        if old.is_dir() and not old.name.startswith("."):
+            shutil.rmtree(old)
+    known = {}
+    with tqdm(
+        total=sum(path.stat().st_size for path in files.values()), unit="B", unit_scale=True, desc="Bundle"
+    ) as bar:
+        for path, source in files.items():
+            target = folder / places[path] / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _place(source, target)
+            known[path] = {"dataset": places[path], "bytes": source.stat().st_size, "sha256": sha256(source)}
+            bar.update(source.stat().st_size)
+    manifest = {"datasets": datasets, "models": models, "flags": list(flags), "python": list(pythons), "files": known}
+    for dataset in datasets:
+        write_atomically(folder / dataset / "bundle.json", _json(manifest))
+        metadata = {"title": dataset[:50], "id": f"{user}/{dataset}", "licenses": [{"name": "other"}]}
+        write_atomically(folder / dataset / "dataset-metadata.json", _json(metadata))
+    _notebook(folder / "notebook", name, user, datasets, competition)
+    return [folder / dataset for dataset in datasets]
+
+
+def _models(runs: Sequence[str], base_model: Sequence[str]) -> tuple[dict[str, Path], list[dict[str, str]]]:
+    """Files by their place in the bundle, and for each run its place and that of its backbone."""
+    from reward_model.loading import backbone_of  # seconds to import
+
+    bases: list[str | None] = [*base_model] or [None]
+    if len(bases) not in (1, len(runs)):
+        raise BattleError("one --base_model, or one a run", found=len(bases), expected=str(len(runs)))
+    bases = bases * len(runs) if len(bases) == 1 else bases
+    files: dict[str, Path] = {}
+    places: dict[Path, str] = {}  # of the backbones; one that runs share is bundled once
+    models = []
+    for number, (directory, base) in enumerate(zip(runs, bases, strict=True)):
+        run = read_run(directory)
+        if not is_complete(directory):
+            raise BattleError("not a complete run", file=directory, expected="weights, tokenizer and settings")
+        place = f"runs/{number + 1}-{run.directory.resolve().name}"
+        files |= _matching(run.directory, place, PUBLISHED)
+        weights = place
+        if run.config.model_type == "adapter":
+            backbone = _local(backbone_of(run, base), run.config.base_model_revision if not base else None)
+            weights = places.setdefault(backbone, f"weights/{len(places) + 1}-{run.config.base_model.split('/')[-1]}")
+            files |= _matching(backbone, weights, WEIGHTS)
+        models.append({"run": place, "base_model": weights})
+    return files, models
+
+
+def _local(backbone: str, revision: str | None) -> Path:
+    """The backbone's directory; downloaded from the Hub where it is none yet."""
+    if os.path.isdir(backbone):
+        return Path(backbone).resolve()
+    from huggingface_hub import snapshot_download
+
+    snapshot = Path(snapshot_download(backbone, revision=revision, allow_patterns=list(WEIGHTS)))
+    if not any(snapshot.glob("*.safetensors")):
+        raise BattleError("the backbone has no safetensors", file=backbone, fix="give a converted copy by --base_model")
+    return snapshot
+
+
+def _matching(folder: Path, place: str, patterns: Sequence[str]) -> dict[str, Path]:
+    """Files of a folder, not of its subfolders; symbolic links, as in the Hub's cache, are followed."""
+    found = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    chosen = [path for path in found if any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns)]
+    return {f"{place}/{path.name}": path.resolve() for path in chosen}
+
+
+def _code() -> dict[str, Path]:
+    names = [path for part in CODE for path in sorted((ROOT / part).rglob("*")) if path.suffix in (".py", ".jinja")]
+    return {f"code/{path.relative_to(ROOT)}": path for path in [*names, ROOT / "predict.py", ROOT / "LICENSE"]}
+
+
+def _place(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _notebook(folder: Path, name: str, user: str, datasets: Sequence[str], competition: str) -> None:
+    folder.mkdir()
+    shutil.copyfile(NOTEBOOK, folder / NOTEBOOK.name)
+    title = f"{name[:43]}-submit"
+    metadata = {
+        "id": f"{user}/{title}",
+        "title": title,
+        "code_file": NOTEBOOK.name,
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": True,
+        "enable_gpu": True,
+        "enable_internet": False,
+        "dataset_sources": [f"{user}/{dataset}" for dataset in datasets],
+        "competition_sources": [competition],
+    }
+    write_atomically(folder / "kernel-metadata.json", _json(metadata))
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status: 0, or 2 with one line on stderr."""
+    made = argparse.ArgumentParser(prog="python -m kaggle.bundle", description=__doc__.splitlines()[0])
+    add = made.add_argument
+    add("runs", nargs="+", metavar="D", help="run directories")
+    add("--output", default="bundle", metavar="D", help="the bundle's folder; bundle if not given")
+    add("--name", metavar="NAME", help="of the Kaggle dataset; the first run's if not given")
+    add("--user", default="INSERT_USERNAME_HERE", metavar="NAME", help="on Kaggle")
+    add("--base_model", nargs="+", default=[], metavar="D", help="backbone directory for adapters; one, or one a run")
+    add("--python_version", nargs="+", default=list(PYTHONS), metavar="V", help="of Kaggle's image; 3.11 and 3.12")
+    add("--competition", default=COMPETITION, metavar="NAME", help=f"that the notebook is for; {COMPETITION}")
+    add("--dataset_gigabytes", type=float, default=DATASET_BYTES / 1e9, metavar="N", help="size limit of a dataset")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    cut = given.index("--") if "--" in given else len(given)
+    made.epilog = "After -- come flags of predict.py for the notebook, such as --load_in_4bit --time_limit 8h."
+    options = made.parse_args(given[:cut])
+    try:
+        datasets = bundle(
+            options.runs,
+            options.output,
+            slug=options.name,
+            user=options.user,
+            base_model=options.base_model,
+            pythons=options.python_version,
+            competition=options.competition,
+            limit=int(options.dataset_gigabytes * 1e9),
+            flags=given[cut + 1 :],
+        )
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    for dataset in datasets:
+        size = sum(path.stat().st_size for path in dataset.rglob("*") if path.is_file())
+        print(f"kaggle datasets create -p {dataset} --dir-mode tar    # {size / 1e6:,.0f} MB")
+    print(f"kaggle kernels push -p {Path(options.output) / 'notebook'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
