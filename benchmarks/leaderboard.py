@@ -19,7 +19,7 @@ from arena_data.errors import BattleError
 from arena_data.folds import drop_duplicates, training_split
 from arena_data.loading import load_battles, quiet_datasets
 from benchmarks.leaderboard_page import write_page
-from benchmarks.leaderboard_systems import NO_TIES, SYSTEMS, run_fold
+from benchmarks.leaderboard_systems import NO_TIES, SYSTEMS, run_fold, train_files
 from benchmarks.results import Predictions, file_of
 
 
@@ -62,15 +62,19 @@ def run(options: argparse.Namespace) -> None:
     jobs = [(name, fold) for fold in folds for name in options.systems if not done(options, name, fold)]
     if not jobs:
         return
-    arena = options.data_dir / "arena"
-    battles, _ = drop_duplicates(load_battles([arena / "train.csv", arena / "extra.jsonl"], labels="required"))
+    battles, _ = drop_duplicates(load_battles(train_files(options.data_dir), labels="required"))
     battles = battles.add_column("place", list(range(len(battles))))
     with quiet_datasets(), tqdm(jobs, desc="Folds", unit="fold") as bar:
         for name, fold in bar:
             bar.set_postfix_str(f"{name} {fold + 1}/{options.num_folds}")
             parts = training_split(battles, num_folds=options.num_folds, fold=fold)
             extra = extra_battles(options.data_dir, SYSTEMS[name].extra)
-            found = run_fold(SYSTEMS[name], options, parts, extra)
+            if SYSTEMS[name].kind:
+                found = run_fold(SYSTEMS[name], options, parts, extra)
+            else:
+                from benchmarks.leaderboard_ours import run_our_fold  # slow to import: only where it is needed
+
+                found = run_our_fold(SYSTEMS[name], options, parts, fold)
             found.write(result_file(options, name, fold))
 
 

@@ -15,6 +15,7 @@ from baselines.training import calibrate, without_prompts
 from benchmarks.results import Predictions
 
 NO_TIES = ("no_ties",)
+NEURAL_FLAGS = ("model_name_or_path", "max_length", "num_train_epochs", "learning_rate", "batch_tokens", "bf16")
 OTHER = ("tulu_human_eval", "autoj", "pandalm", "llmbar")
 
 
@@ -27,7 +28,7 @@ class System:
         kind: of `baselines.base.KINDS`; empty for our own reward model.
         options: of the kind.
         extra: names of files of further battles to learn from.
-        encoding: of our own reward model.
+        flags: of `train_reward.py`, for our own reward model.
         neural: whether it reads with the backbone that the command names.
     """
 
@@ -35,18 +36,15 @@ class System:
     kind: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
-    encoding: str = ""
+    flags: tuple[str, ...] = ()
     neural: bool = False
 
     def made_by(self, options: argparse.Namespace) -> dict[str, Any]:
         """All that the result depends on apart from code and battles: results that say something else are made again."""
-        made = {
-            "kind": self.kind or f"reward_model {self.encoding}",
-            "options": self.options,
-            "extra": list(self.extra),
-        }
-        names = ("model_name_or_path", "max_length", "num_train_epochs", "learning_rate", "batch_tokens", "bf16")
-        return made | ({name: getattr(options, name) for name in names} if self.neural else {})
+        made: dict[str, Any] = {"kind": self.kind, "options": self.options, "extra": list(self.extra)}
+        if self.flags:
+            made["flags"] = list(self.flags)
+        return made | ({name: getattr(options, name) for name in NEURAL_FLAGS} if self.neural else {})
 
 
 SYSTEMS: dict[str, System] = {
@@ -62,19 +60,46 @@ SYSTEMS: dict[str, System] = {
     ),
     "style_all_data": System("style, and both of these", "style", {}, NO_TIES + OTHER),
     "tfidf_logistic": System("TF-IDF of words and pairs of words, logistic regression", "tfidf_logistic"),
-    "tfidf_logistic_clean": System("the same on lemmas without stop words", "tfidf_logistic", {"clean": True}),
-    "tfidf_logistic_char": System("the same on runs of 2 to 5 characters", "tfidf_logistic", {"analyzer": "char_wb"}),
+    "tfidf_logistic_clean": System(
+        "TF-IDF of lemmas without stop words, logistic regression", "tfidf_logistic", {"clean": True}
+    ),
+    "tfidf_logistic_char": System(
+        "TF-IDF of runs of 1 to 4 characters, logistic regression", "tfidf_logistic", {"analyzer": "char"}
+    ),
     "tfidf_svm": System("TF-IDF of words and pairs, linear SVM with Platt's probabilities", "tfidf_svm"),
     "tfidf_forest": System("TF-IDF of words and pairs, random forest", "tfidf_forest"),
     "lightgbm": System("boosted trees on word counts and text statistics", "lightgbm"),
+    "cross_encoder": System("three labels over [prompt, A, B], plain Trainer", "cross_encoder", neural=True),
+    "siamese": System("siamese, with length features, smoothing, perturbed weights", "siamese", neural=True),
+    "separate": System(
+        "our reward model, each side by itself, no style head",
+        flags=("--encoding", "separate", "--style", "false"),
+        neural=True,
+    ),
+    "separate_style": System(
+        "our reward model, each side by itself", flags=("--encoding", "separate", "--style", "true"), neural=True
+    ),
+    "joint_style": System(
+        "our reward model, both sides at once", flags=("--encoding", "joint", "--style", "true"), neural=True
+    ),
 }
+
+
+def train_files(data_dir: Path) -> list[Path]:
+    """The battles that every system is trained and judged on."""
+    return [data_dir / "arena" / "train.csv", data_dir / "arena" / "extra.jsonl"]
+
+
+def neural_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The command's flags that a neural baseline takes."""
+    return {name: getattr(options, name) for name in NEURAL_FLAGS if name != "batch_tokens"}
 
 
 def run_fold(
     system: System, options: argparse.Namespace, parts: dict[str, datasets.Dataset], extra: datasets.Dataset | None
 ) -> Predictions:
     """Trains on one part, calibrates on the second, predicts the third, and saves once to see how large it is."""
-    baseline = class_of(system.kind)(**system.options)
+    baseline = class_of(system.kind)(**system.options, **(neural_options(options) if system.neural else {}))
     held_out = parts["validation"]
     started = time.perf_counter()
     baseline.fit(parts["train"], without_prompts(extra, parts["validation"], parts["calibration"]) if extra else None)

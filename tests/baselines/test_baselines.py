@@ -19,8 +19,8 @@ CASES: dict[str, tuple[str, dict[str, Any], float]] = {
     "length_buckets": ("length", {}, 0.90),
     "length_tree": ("length", {}, 0.90),
     "style": ("length", {}, 0.93),
-    "tfidf_logistic": ("words", {}, 0.55),
-    "tfidf_svm": ("words", {"analyzer": "char_wb", "max_features": 1000}, 0.55),
+    "tfidf_logistic": ("words", {}, 0.65),
+    "tfidf_svm": ("words", {"analyzer": "char", "max_features": 1000}, 0.55),
     "tfidf_forest": ("words", {"clean": True, "trees": 40, "max_features": 300}, 0.75),
     "lightgbm": ("words", {"rounds": 200, "patience": 20}, 0.55),
 }

@@ -8,6 +8,8 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from arena_data.folds import training_split
 from arena_data.loading import load_battles
@@ -209,3 +211,32 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert "train.csv" in error
+
+
+@pytest.mark.slow
+def test_our_own_model_is_a_row_trained_on_the_same_fold(data_dir: Path, tmp_path: Path) -> None:
+    """By train_reward.py in a process of its own, on a tiny random BERT."""
+    backbone = tiny_bert(tmp_path / "tiny")
+    page, output = tmp_path / "P.md", tmp_path / "runs"
+    flags = ["--data_dir", str(data_dir), "--output_dir", str(output), "--page", str(page), "--num_folds", str(FOLDS)]
+    flags += ["--model_name_or_path", str(backbone), "--max_length", "64", "--num_train_epochs", "1"]
+    assert main([*flags, "--systems", "separate_style", "siamese", "lightgbm"]) == 0
+    ours, siamese = (read_folds(output, f"{name}-tiny", FOLDS) for name in ("separate_style", "siamese"))
+    assert ours is not None and siamese is not None
+    for one, other in zip(ours, siamese, strict=True):
+        np.testing.assert_array_equal(one.index, other.index)
+    assert 0 < joined(ours).predict_seconds < joined(ours).train_seconds
+    # It starts from the best fit of style, and here length is all there is to know.
+    assert losses(joined(ours).calibrated, joined(ours).verdicts).mean() < 1.03
+    text = page.read_text()
+    assert "`separate_style-tiny`" in text
+    assert "`blend_0.8_0.2`" in text
+
+
+def tiny_bert(folder: Path) -> Path:
+    backend = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "word": 2, "question": 3}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=4, max_position_embeddings=160, **sizes)).save_pretrained(folder)
+    return folder
