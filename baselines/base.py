@@ -44,6 +44,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "tfidf_svm": ("baselines.tfidf:TfIdfSVM", "TF-IDF, linear SVM made probabilities"),
     "tfidf_forest": ("baselines.tfidf:TfIdfForest", "TF-IDF, random forest"),
     "lightgbm": ("baselines.boosting:BoostedTrees", "boosted trees on word counts and text statistics"),
+    "cross_encoder": ("baselines.cross_encoder:CrossEncoder", "a backbone with three labels over prompt, A and B"),
+    "siamese": ("baselines.siamese:Siamese", "one backbone over each side, with length features"),
 }
 
 FloatArray = npt.NDArray[np.float64]
@@ -58,6 +60,8 @@ class Baseline(ABC):
     versions: ClassVar[Mapping[str, int]] = {}
     # Whether `fit` can use battles of other sources; see `fit`.
     takes_extra: ClassVar[bool] = False
+    # Of `reward_model.calibration`.
+    calibration_method: ClassVar[str] = "auto"
 
     @abstractmethod
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:

@@ -70,10 +70,11 @@ def without_prompts(battles: datasets.Dataset, *held_out: datasets.Dataset) -> d
 
 def calibrate(baseline: Baseline, battles: datasets.Dataset) -> calibration.Calibration:
     """The map that battles which training has not seen ask for."""
-    return calibration.fit(baseline.log_probabilities(battles), verdicts_of(battles), list(battles["group"]))
+    log_probs, method = baseline.log_probabilities(battles), baseline.calibration_method
+    return calibration.fit(log_probs, verdicts_of(battles), list(battles["group"]), method=method)
 
 
-def figures(log_probs: FloatArray, verdicts: FloatArray) -> dict[str, float]:
-    """Held-out figures by the names of `reward_model.metrics`, without intervals."""
+def figures(log_probs: FloatArray, verdicts: FloatArray) -> dict[str, float | None]:
+    """Held-out figures by the names of `reward_model.metrics`, without intervals; None where there are too few battles."""
     measured = measure(log_probs, verdicts, names=MEASURED, resamples=0)
-    return {name: figure.value for name, figure in measured.items()}
+    return {name: figure.to_json()["value"] for name, figure in measured.items()}

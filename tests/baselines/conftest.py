@@ -75,17 +75,17 @@ def by_length(count: int, seed: int, tie_rate: float = 0.3, source: str = "own",
     return battles_of(rows, source)
 
 
-def by_words(count: int, seed: int, **_: object) -> datasets.Dataset:
+def by_words(count: int, seed: int, words: int = 20, **_: object) -> datasets.Dataset:
     """Answers of one length; where one says 'splendid' and the other 'dreadful', the first wins nine times in ten."""
     draw = np.random.default_rng(seed)
     rows = []
     for number in range(count):
-        sides = [list(draw.choice(WORDS, 20)) for _ in range(2)]
+        sides = [list(draw.choice(WORDS, words)) for _ in range(2)]
         verdict = TIE
         if draw.random() < 0.75:
             better = int(draw.integers(2))
             for side, word in ((better, "splendid"), (1 - better, "dreadful")):
-                sides[side][draw.integers(20)] = word
+                sides[side][draw.integers(words)] = word
             verdict = (A, B)[better if draw.random() < 0.9 else 1 - better]
         rows.append((f"Question {seed} {number}?", " ".join(sides[0]), " ".join(sides[1]), verdict))
     return battles_of(rows)
