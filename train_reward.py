@@ -13,6 +13,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import torch
 from transformers import set_seed
 from trl import ModelConfig, TrlParser
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status: 2 for what a person has to mend, 1 for a loss that is not finite."""
     try:
         train(arguments)
+        leave_together()
     except (BattleError, ModelError, NotFiniteError, ValueError) as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -190,6 +192,13 @@ def repository(config: TieRewardConfig) -> str | None:
     if not config.hub_model_id:
         raise ModelError("push_to_hub needs --hub_model_id user/name")
     return config.hub_model_id
+
+
+def leave_together() -> None:
+    """Ends the process group once all are done: gloo now and then aborts a process whose peer has left already."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def is_main(config: TieRewardConfig) -> bool:

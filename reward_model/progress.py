@@ -6,6 +6,7 @@ Source: `ProgressCallback`, https://huggingface.co/docs/transformers/main_classe
 """
 
 import logging
+import warnings
 from typing import Any
 
 from transformers import ProgressCallback
@@ -37,7 +38,10 @@ def show_progress(trainer: Any) -> None:
 
 
 def quiet_libraries() -> None:
-    """Switches off the bars of loading and saving, which take a moment, and DeepSpeed's remark that there is no GPU."""
+    """Switches off bars of loading and saving, which take a moment, DeepSpeed's remark that there is no GPU, and libraries'
+    warnings to each other: PyTorch 2.13 warns DeepSpeed 0.19 a thousand times in four steps.
+    """
+    warnings.filterwarnings("ignore", category=FutureWarning)
     transformers_logging.disable_progress_bar()
     logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
 
