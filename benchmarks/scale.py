@@ -40,7 +40,7 @@ METHODS: dict[str, list[str]] = {
     ],
 }
 # Largest difference from one process: of losses, and of weights. bf16 keeps 8 bits, and LoRA is bf16 on a quantised model.
-TOLERANCE = {"full": (1e-5, 1e-5), "lora": (1e-5, 1e-5), "qlora": (5e-3, 2e-2)}
+TOLERANCE = {"full": (1e-5, 1e-5), "lora": (1e-5, 1e-5), "qlora": (2e-2, 1e-2)}
 FLAGS = [
     *("--train_file", str(SAMPLE), "--max_train_battles", "60", "--max_length", "200", "--batch_tokens", "1000"),
     # More accumulation than an epoch has batches: a step is an epoch, on any number of processes.
@@ -135,7 +135,7 @@ def read(output: Path) -> Run:
 
 def differences(one: Run, other: Run) -> tuple[float, float]:
     """The largest difference of any loss or figure, and of any weight."""
-    figures = ("log_loss", "brier_score", "accuracy", "tie_rate_predicted")
+    figures = ("log_loss", "brier_score", "tie_rate_predicted")
     losses = [np.abs(one.losses - other.losses).max(), np.abs(one.held_out - other.held_out).max()]
     losses += [abs(one.metrics[name] - other.metrics[name]) for name in figures]
     if one.weights.keys() != other.weights.keys():
@@ -175,9 +175,9 @@ def _read_submission(submission: Path) -> np.ndarray:
 
 
 def message(done: "subprocess.CompletedProcess[str]") -> str:
-    """The line in which a run was refused, or the last that it said."""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return next((line for line in lines if line.startswith("error:")), lines[-1] if lines else "no message")
+    """The line in which a run was refused, or the error that it ended in."""
+    lines = [line.strip() for line in done.stderr.splitlines() if "Error: " in line or line.startswith("error:")]
+    return next((line for line in lines if line.startswith("error:")), lines[0] if lines else "no message")
 
 
 def cell(engine: str, method: str, flags: list[str], folder: Path, single: Run | None, resume: bool) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
 from trl import ModelConfig
 
 from arena_data.style import RESPONSE_FEATURES
@@ -14,7 +13,8 @@ from arena_data.submission import write_submission
 from reward_model import calibration
 from reward_model.data import StyleScale
 from reward_model.run_directory import RewardModelConfig, StyleHead, write_run
-from reward_model.score import TieAwareScore, find, score_module_name
+from reward_model.score import score_module_name
+from reward_model.sharded_score import float32_score
 from reward_model.trainer import TieRewardTrainer
 
 # Probabilities of the validation split before calibration, by id: what K-fold training joins.
@@ -50,8 +50,9 @@ def finish_run(
     metrics["prior"] = np.asarray(prior, dtype=np.float64).tolist()
 
     trainer.save_model()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    score = {name.rpartition(".")[2]: value.numpy() for name, value in float32_score(model).items()}
     if trainer.is_world_process_zero():
-        score = find(trainer.accelerator.unwrap_model(trainer.model))
         output = str(trainer.args.output_dir)
         # The Trainer pickles its arguments; a run directory holds no pickle, and no path of the machine it was made on.
         Path(output, "training_args.bin").unlink(missing_ok=True)
@@ -62,7 +63,7 @@ def finish_run(
             base_model=str(arguments.model_name_or_path),
             base_model_revision=arguments.model_revision if arguments.model_revision != "main" else None,
             model_type="adapter" if arguments.use_peft else "full",
-            score_module=score_module_name(trainer.accelerator.unwrap_model(trainer.model)),
+            score_module=score_module_name(model),
             style=scale is not None,
         )
         history = trainer.state.log_history
@@ -86,19 +87,14 @@ def held_out_metrics(log_probs: np.ndarray, verdicts: np.ndarray, prior: np.ndar
     }
 
 
-def _style_head(score: TieAwareScore, scale: StyleScale | None) -> StyleHead | None:
+def _style_head(score: Mapping[str, np.ndarray], scale: StyleScale | None) -> StyleHead | None:
     if scale is None:
         return None
-
-    def array(parameter: torch.Tensor | None) -> np.ndarray:
-        assert parameter is not None
-        return parameter.detach().float().cpu().numpy()
-
     return StyleHead(
         features=RESPONSE_FEATURES,
-        style_reward=array(score.style_reward),
-        style_tie=array(score.style_tie),
-        style_similarity=array(score.style_similarity),
+        style_reward=score["style_reward"],
+        style_tie=score["style_tie"],
+        style_similarity=score["style_similarity"],
         side_mean=scale.side_mean,
         side_scale=scale.side_scale,
         pair_mean=scale.pair_mean,

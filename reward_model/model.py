@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers.modeling_utils import set_quantized_state
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from reward_model.backbone import ModelError, dtype_named, load_tokenizer, one_line, quiet_transformers, set_pad_token
@@ -34,8 +35,10 @@ def load_model(
     quantization = get_quantization_config(arguments)
     if quantization is not None:
         # The score layer is never quantised, in 4 bits as in 8 (both read this list).
-        with torch.device("meta"):
-            bare = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(name, num_labels=1))
+        config = AutoConfig.from_pretrained(name, revision=arguments.model_revision, num_labels=1)
+        # Under ZeRO 3 Transformers 5.23 would shard and initialise what has no weights; quantised models it lets be.
+        with torch.device("meta"), set_quantized_state():
+            bare = AutoModelForSequenceClassification.from_config(config)
         quantization.llm_int8_skip_modules = head_module_names(bare)
         options["quantization_config"] = quantization
     try:

@@ -28,6 +28,7 @@ from reward_model.config import TieRewardConfig
 from reward_model.links import log_probabilities
 from reward_model.losses import cross_entropy, training_loss
 from reward_model.score import TieAwareScore, find, last_positions, score_inputs
+from reward_model.sharded_score import float32_score, to_one_dtype
 
 
 class NotFiniteError(RuntimeError):
@@ -68,12 +69,14 @@ class TieRewardTrainer(RewardTrainer):
             if isinstance(module, TieAwareScore):
                 for parameter in module.parameters():
                     parameter.data = parameter.data.float()
-        if args.fp16:  # PyTorch's gradient scaler takes float32 only
-            for parameter in self.model.parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.float()
+        if self.is_deepspeed_enabled:
+            if args.bf16 or args.fp16:
+                to_one_dtype(self.model, torch.bfloat16 if args.bf16 else torch.float16)
+        elif args.fp16:  # PyTorch's gradient scaler takes float32 only
+            to_one_dtype(self.model, torch.float32)
         self.label_names = ["labels"]
         self._clock: tuple[float, int, int] | None = None
+        self._score: dict[str, torch.Tensor] = {}
         self._searching = False  # for the direction of an adversarial perturbation: not a step to take note of
 
     # -- data ---------------------------------------------------------------------------------------------------
@@ -232,6 +235,16 @@ class TieRewardTrainer(RewardTrainer):
             names=self.args.adversarial_parameters,
         ):
             return super().training_step(model, inputs, num_items_in_batch)
+
+    # -- saving -------------------------------------------------------------------------------------------------
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Saves the model, its score layer in float32 whatever the engine trains it in."""
+        self._score = float32_score(self.accelerator.unwrap_model(self.model)) if self.is_deepspeed_enabled else {}
+        super().save_model(output_dir, _internal_call)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, None if state_dict is None else {**state_dict, **self._score})
 
     # -- what is seen -------------------------------------------------------------------------------------------
 
