@@ -52,14 +52,20 @@ class Float32Linear(nn.Linear):
     """A linear layer that computes in float32 and whose parameters stay float32.
 
     Moves between devices go through. A change of dtype (`.to(torch.bfloat16)`, `.half()`) is undone without rounding,
-    and `.float()` restores parameters whose `.data` was cast from outside. DeepSpeed's bf16 mode casts that way and
-    keeps float32 masters in its optimizer; the computation is float32 there too.
+    and `.float()` restores parameters whose `.data` was cast from outside. Where `stays_float32` is off (ZeRO 3 wants one
+    dtype, and keeps float32 masters in its optimizer) only the computation is float32.
     """
+
+    stays_float32 = True
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Float32Linear":
         def in_float32(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
-            return moved if moved.dtype == torch.float32 else tensor.to(moved.device, torch.float32)
+            return (
+                moved
+                if moved.dtype == torch.float32 or not self.stays_float32
+                else tensor.to(moved.device, torch.float32)
+            )
 
         super()._apply(in_float32, recurse)
         return self

@@ -1,8 +1,8 @@
-"""The score layer under DeepSpeed: trained in half precision beside a float32 copy, saved in float32.
+"""The score layer under DeepSpeed's half precision: saved in float32, whatever it is trained in.
 
-DeepSpeed's bf16 and fp16 modes hold every trained parameter in that dtype and a float32 copy ("master") of it in the
-optimizer, sharded over the processes. Stages 1 and 2 cast by themselves; stage 3 wants one dtype from the start. What is
-saved is the float32 copy, so that no digit of the score layer is lost.
+Stages 1 and 2 leave it float32, since it has parameter groups of its own. Stage 3 puts all that is trained into one buffer
+of one dtype, bf16 or fp16, with a float32 copy ("master") in the optimizer, sharded over the processes. That copy is what is
+saved, so that no digit of the score layer is lost.
 
 Source: https://deepspeed.readthedocs.io/en/latest/zero3.html#debugging (safe_get_full_fp32_param).
 """
@@ -12,14 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reward_model.score import find, whole
+from reward_model.score import Float32Linear, find, whole
 
 
 def to_one_dtype(model: torch.nn.Module, dtype: torch.dtype) -> None:
     """Casts what is trained and not yet partitioned; frozen and packed weights are left as they are."""
+    for module in model.modules():
+        if isinstance(module, Float32Linear):
+            module.stays_float32 = dtype == torch.float32
     for parameter in model.parameters():
         if parameter.requires_grad and not hasattr(parameter, "ds_id"):
             parameter.data = parameter.data.to(dtype)
+
+
+def keep_packing(model: torch.nn.Module) -> None:
+    """Leaves 4-bit weights as they are packed: bitsandbytes 0.50 repacks them to evaluate on a CPU with AVX512-BF16, and
+    cannot once ZeRO 3 has partitioned them.
+    """
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def float32_score(model: Any) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from reward_model.config import TieRewardConfig
 from reward_model.links import log_probabilities
 from reward_model.losses import cross_entropy, training_loss
 from reward_model.score import TieAwareScore, find, last_positions, score_inputs
-from reward_model.sharded_score import float32_score, to_one_dtype
+from reward_model.sharded_score import float32_score, keep_packing, to_one_dtype
 
 
 class NotFiniteError(RuntimeError):
@@ -69,8 +69,9 @@ class TieRewardTrainer(RewardTrainer):
             if isinstance(module, TieAwareScore):
                 for parameter in module.parameters():
                     parameter.data = parameter.data.float()
-        if self.is_deepspeed_enabled:
-            if args.bf16 or args.fp16:
+        if args.deepspeed_plugin is not None:
+            if args.deepspeed_plugin.zero_stage == 3 and (args.bf16 or args.fp16):
+                keep_packing(self.model)
                 to_one_dtype(self.model, torch.bfloat16 if args.bf16 else torch.float16)
         elif args.fp16:  # PyTorch's gradient scaler takes float32 only
             to_one_dtype(self.model, torch.float32)
