@@ -19,7 +19,7 @@ def calibration_section(calibration: Calibration, report: Figures | None, pictur
     if report:
         quality, errors = report["quality"]["metrics"], report["calibration"]["after"]["errors"]
         rows = {name.replace("_", " "): value for name, value in {**quality, **errors}.items()}
-        lines += [f"On {report['battles']:,} other battles, with 95 % intervals resampled by prompt:", ""]
+        lines += [f"On {report['battles']:,} labelled battles, with 95 % intervals resampled by prompt:", ""]
         lines += ["| figure | value | interval |", "| --- | --- | --- |"]
         lines += [f"| {name} | {_number(value['value'])} | {_interval(value)} |" for name, value in rows.items()]
         lines += [""]
@@ -63,9 +63,13 @@ def _interval(figure: Figures) -> str:
 
 
 def _points(figure: Figures) -> str:
-    if figure["value"] is None:
+    """A share as points, with its interval where it has one."""
+    value, low, high = (None if figure[key] is None else _signed(100 * figure[key]) for key in ("value", "low", "high"))
+    if value is None:
         return "–"
-    middle = f"{100 * figure['value']:+.1f}"
-    if figure["low"] is None:
-        return middle
-    return f"{middle} ({100 * figure['low']:+.1f} to {100 * figure['high']:+.1f})"
+    return value if low is None else f"{value} ({low} to {high})"
+
+
+def _signed(points: float) -> str:
+    text = f"{points:+.1f}"
+    return "0.0" if float(text) == 0 else text

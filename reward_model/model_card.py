@@ -126,11 +126,12 @@ scalar reward for choosing or training responses. It is no judge of truth or saf
 {calibration}
 {bias}## Loading
 
-{run}With this project's code, all three probabilities, and the reward:
+With this project's code, all three probabilities, and the reward:
 
 ```python
 from reward_model.api import RewardModel
 
+run = {run}
 model = RewardModel.from_pretrained(run)
 model.compare("What is 2 + 2?", "4.", "Five.")  # P(A), P(B), P(tie)
 ```
@@ -190,15 +191,12 @@ def model_card(
         data=_training_data(metrics, details),
         calibration=calibration_section(calibration, details.report, pictures),
         bias=f"{bias}\n" if bias else "",
-        run=f"`run` is {json.dumps(details.repo)}, or a copy of it.\n\n" if details.repo else _ANY_RUN,
+        run=json.dumps(details.repo) if details.repo else '"."  # this directory',
         load=_LOAD[config.model_type].format(base=json.dumps(base), revision=revision),
         value=_VALUE[config.encoding],
         text="`arena_data.transcripts` says how a text is laid out; a chat template is used where there is one.",
         trl=_TRL[config.encoding],
     )
-
-
-_ANY_RUN = "`run` is this repository or a copy of it.\n\n"
 
 
 def _front_matter(config: RewardModelConfig, metrics: Mapping[str, Any], details: CardDetails, base: str) -> str:
