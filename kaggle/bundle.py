@@ -29,6 +29,7 @@ from kaggle.wheels import download, hashed_requirements, sha256
 from reward_model.prediction_flags import parser as prediction_parser
 from reward_model.publishing import PUBLISHED
 from reward_model.run_directory import is_complete, read_run
+from reward_model.settings import BLEND
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = Path(__file__).with_name("submit.ipynb")
@@ -140,6 +141,8 @@ def _models(runs: Sequence[str], base_model: Sequence[str]) -> tuple[dict[str, P
     places: dict[Path, str] = {}  # of the backbones; one that runs share is bundled once
     models = []
     for number, (directory, base) in enumerate(zip(runs, bases, strict=True)):
+        if (Path(directory) / BLEND).is_file():
+            raise BattleError("is a blend", file=directory, fix="name its runs, and after -- their --weights")
         run = read_run(directory)
         if not is_complete(directory):
             raise BattleError("not a complete run", file=directory, expected="weights, tokenizer and settings")

@@ -195,6 +195,9 @@ def test_the_bundle_lacks_nothing() -> None:
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--output", str(tmp_path / "b")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+    (tmp_path / "blend.json").write_text("{}")
+    assert main([str(tmp_path), "--output", str(tmp_path / "b")]) == 2
+    assert "is a blend; name its runs" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert main([str(make_run(tmp_path / "run")), "--output", str(tmp_path / "mine")]) == 2
