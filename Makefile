@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= arena_data/sample.csv
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench leaderboard clean
+.PHONY: setup demo test lint bench leaderboard scale clean
 
 setup: .venv/.setup
 
@@ -48,6 +48,11 @@ bench: .venv/.dev
 leaderboard: .venv/.dev
 	$(BIN)/python -m reward_model.weights minilm
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.leaderboard
+
+# Every engine on two CPU processes, compared with one process: half an hour.
+scale: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m scale tests/test_scale.py
+	$(BIN)/python -m benchmarks.scale
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache runs

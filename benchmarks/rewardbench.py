@@ -4,8 +4,8 @@ RewardBench's protocol: a battle counts 1 where the chosen response's score is a
 equal, 0 otherwise. RewardBench takes its adversarial chat subsets from LLMBar; here all of LLMBar is read. A run directory
 is read by this project's code (style closed), an export by stock code alone; the two must agree.
 
-Source: Lambert et al. (2024), "RewardBench", section 4 (scoring); Zeng et al. (2024), "LLMBar". RewardBench's package
-is not installed: its pins exclude this Transformers.
+Source: Lambert et al. (2024), "RewardBench", section 4 (scoring); Zeng et al. (2024), "LLMBar". Its
+published protocol is what is used here, not its package.
 """
 
 import argparse

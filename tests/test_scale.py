@@ -58,7 +58,7 @@ def processes(output: Path) -> int:
     return max(1, len(list((output / "checkpoint-4").glob("rng_state_*.pth"))))
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 @pytest.mark.timeout(900)
 def test_two_machines_train_one_model(folder: Path, backbone: str) -> None:
     output, port = folder / "two-machines", free_port()
@@ -87,7 +87,7 @@ def test_two_machines_train_one_model(folder: Path, backbone: str) -> None:
     np.testing.assert_allclose(predicted(one), predicted(output), atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 @pytest.mark.timeout(900)
 def test_zero3_ends_as_one_process_does_and_resumes_bit_for_bit(folder: Path, backbone: str) -> None:
     output = folder / "zero3"
@@ -104,7 +104,7 @@ def test_zero3_ends_as_one_process_does_and_resumes_bit_for_bit(folder: Path, ba
     assert scale.differences(run, scale.read(again)) == (0, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 @pytest.mark.timeout(900)
 def test_four_bits_under_zero3_keep_every_digit_of_the_score_layer(folder: Path, backbone: str) -> None:
     output = folder / "zero3-qlora"
@@ -118,7 +118,7 @@ def test_four_bits_under_zero3_keep_every_digit_of_the_score_layer(folder: Path,
     assert adapter.abs().max() > 0
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 @pytest.mark.timeout(900)
 def test_four_bits_on_one_process_train_save_and_predict(folder: Path, backbone: str) -> None:
     output = alone(folder, backbone, "qlora")
