@@ -118,8 +118,9 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
         f"Made by `python -m benchmarks.leaderboard` (`make leaderboard`): {battles:,} real battles of arena/train.csv and "
         f"extra.jsonl, each predicted by a system that was trained on the other of {num_folds} folds, folds grouped by "
         "prompt. Log loss is of calibrated probabilities over all battles, with 95 % intervals from a bootstrap over "
-        "prompts; the interval of a difference is of the same battles, paired. Nothing was tuned on these folds: what is "
-        "chosen is chosen by cross-validation inside each training part.",
+        "prompts; the interval of a difference is of the same battles, paired. What a system chooses, it chooses by "
+        "cross-validation inside each training part; the form of the style regression and of the TF-IDF features was chosen on "
+        "other folds of the same battles (baselines.md).",
         "",
         *summary(by_name),
         f"![Log loss against the cost of predicting]({picture})",
