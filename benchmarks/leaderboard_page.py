@@ -119,8 +119,8 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
         f"extra.jsonl, each predicted by a system that was trained on the other of {num_folds} folds, folds grouped by "
         "prompt. Log loss is of calibrated probabilities over all battles, with 95 % intervals from a bootstrap over "
         "prompts; the interval of a difference is of the same battles, paired. What a system chooses, it chooses by "
-        "cross-validation inside each training part; the form of the style regression and of the TF-IDF features was chosen on "
-        "other folds of the same battles (baselines.md).",
+        "cross-validation inside each training part; the form of the style regression and of the TF-IDF features was "
+        "chosen on other folds of the same battles (baselines.md).",
         "",
         *summary(by_name),
         f"![Log loss against the cost of predicting]({picture})",
