@@ -16,20 +16,20 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 
 from arena_data.errors import BattleError
 from arena_data.submission import align, read_submission, write_submission
 from reward_model import calibration
 from reward_model.finish import HELD_OUT, held_out_metrics
+from reward_model.resuming import SETTINGS
 from reward_model.rows import FLOOR
 from reward_model.run_directory import StyleHead, read_run, write_run
-from reward_model.settings import MODEL_FILES
+from reward_model.settings import CALIBRATION, CARD, CONFIG, CURVES, METRICS, MODEL_FILES, STYLE
 
 OUT_OF_FOLD = "out_of_fold.csv"
-_OWN = {"README.md", "metrics.json", "calibration.json", "reward_config.json", "style_head.safetensors", "curves.png"}
-_OWN |= {HELD_OUT, "run_settings.json"}
+# Of one fold alone, and written anew or left out; the rest of its files are configuration and tokenizer.
+_OWN = {CARD, METRICS, CALIBRATION, CONFIG, STYLE, CURVES, HELD_OUT, SETTINGS}
 
 
 def fold_directory(output_dir: str | Path, fold: int) -> Path:
@@ -82,17 +82,17 @@ def _average_model(folders: Sequence[Path], output: Path, weights: str) -> None:
     for folder in folders:
         if not (folder / weights).is_file():
             raise BattleError("weights are not in one file and cannot be averaged", file=folder, expected=weights)
-    total = {name: tensor.double() for name, tensor in load_file(folders[0] / weights).items()}
-    kinds = {name: tensor.dtype for name, tensor in load_file(folders[0] / weights).items()}
+    first = load_file(folders[0] / weights)
+    total = {name: tensor.double() for name, tensor in first.items()}
     for folder in folders[1:]:
         for name, tensor in load_file(folder / weights).items():
             total[name] += tensor.double()
-    mean = {name: (tensor / len(folders)).to(kinds[name]).contiguous() for name, tensor in total.items()}
+    mean = {name: (tensor / len(folders)).to(first[name].dtype).contiguous() for name, tensor in total.items()}
     for path in folders[0].iterdir():
         if path.is_file() and path.name not in _OWN | {weights}:
             shutil.copyfile(path, output / path.name)
     partial = output / f".{weights}.part"
-    save_file({name: torch.as_tensor(tensor) for name, tensor in mean.items()}, partial, metadata={"format": "pt"})
+    save_file(mean, partial, metadata={"format": "pt"})
     partial.replace(output / weights)
 
 
