@@ -45,6 +45,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "tfidf_forest": ("baselines.tfidf:TfIdfForest", "TF-IDF, random forest"),
     "lightgbm": ("baselines.boosting:BoostedTrees", "boosted trees on word counts and text statistics"),
     "cross_encoder": ("baselines.cross_encoder:CrossEncoder", "a backbone with three labels over prompt, A and B"),
+    "frozen": ("baselines.frozen:Frozen", "Davidson regression on a frozen backbone's vectors and on style"),
     "siamese": ("baselines.siamese:Siamese", "one backbone over each side, with length features"),
 }
 
@@ -83,6 +84,9 @@ class Baseline(ABC):
     @abstractmethod
     def load_state(self, directory: Path) -> None:
         """The inverse of `save_state`, on a new object with the same options."""
+
+    def use_backbone(self, model_name_or_path: str) -> None:  # noqa: B027
+        """Reads with this copy of its backbone, where it keeps none of its own."""
 
     def save(
         self,

@@ -54,6 +54,15 @@ class Weights(NamedTuple):
     source: FloatArray
     bias: float
 
+    def arrays(self) -> dict[str, FloatArray]:
+        """By names for a file; `from_arrays` is the inverse."""
+        return {f"weight_{name}": np.atleast_1d(values) for name, values in self._asdict().items()}
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, FloatArray]) -> "Weights":
+        odd, even, source, bias = (arrays[f"weight_{name}"] for name in Weights._fields)
+        return Weights(odd, even, source, float(bias[0]))
+
 
 def log_probabilities(design: Design, weights: Weights) -> FloatArray:
     """float64 [n, 3]; where ties are unobserved, those given that the battle is no tie."""
@@ -62,11 +71,12 @@ def log_probabilities(design: Design, weights: Weights) -> FloatArray:
     return log_softmax(np.stack([half, -half, np.where(design.tie_observed, tie, _NEVER)], axis=1), axis=1)
 
 
-def fit(design: Design, verdicts: FloatArray, penalty: float, weight: FloatArray | None = None) -> Weights:
+def fit(design: Design, verdicts: FloatArray, penalty: float | FloatArray, weight: FloatArray | None = None) -> Weights:
     """The one minimum of the mean log loss + penalty / 2 · (|a|² + |b|²).
 
     Args:
         verdicts: float64 [n, 3], one-hot or soft; without a share of ties where ties are unobserved.
+        penalty: one for all, or float64 [P + Q], one for each of a and then of b.
         weight: float64 [n], how much a battle counts; alike if not given.
 
     Raises: ValueError for a tie where none can have been observed.
@@ -98,10 +108,8 @@ def fit(design: Design, verdicts: FloatArray, penalty: float, weight: FloatArray
             ]
         )
         gradient[: sizes[1]] += penalty * theta[: sizes[1]]
-        loss = -(counted @ (verdicts * predicted).sum(axis=1)) + penalty / 2 * float(
-            theta[: sizes[1]] @ theta[: sizes[1]]
-        )
-        return loss, gradient
+        ridge = float(np.sum(penalty * theta[: sizes[1]] ** 2)) / 2
+        return -float(counted @ (verdicts * predicted).sum(axis=1)) + ridge, gradient
 
     options = {"maxiter": 300, "ftol": 1e-10, "gtol": 1e-6}
     return unpack(minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x)

@@ -3,7 +3,7 @@
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ SYSTEMS: dict[str, System] = {
     "tfidf_svm": System("TF-IDF of words and pairs, linear SVM with Platt's probabilities", "tfidf_svm"),
     "tfidf_forest": System("TF-IDF of words and pairs, random forest", "tfidf_forest"),
     "lightgbm": System("boosted trees on word counts and text statistics", "lightgbm"),
+    "frozen": System("Davidson regression on a frozen backbone's vectors and on style", "frozen", neural=True),
+    "frozen_other": System(
+        "frozen, and 4,541 judgements from four other studies, tie rates their own", "frozen", {}, OTHER, neural=True
+    ),
     "cross_encoder": System("three labels over [prompt, A, B], plain Trainer", "cross_encoder", neural=True),
     "siamese": System("siamese, with length features, smoothing, perturbed weights", "siamese", neural=True),
     "separate": System(
@@ -90,16 +94,18 @@ def train_files(data_dir: Path) -> list[Path]:
     return [data_dir / "arena" / "train.csv", data_dir / "arena" / "extra.jsonl"]
 
 
-def neural_options(options: argparse.Namespace) -> dict[str, Any]:
+def neural_options(kind: str, options: argparse.Namespace) -> dict[str, Any]:
     """The command's flags that a neural baseline takes."""
-    return {name: getattr(options, name) for name in NEURAL_FLAGS if name != "batch_tokens"}
+    known = {field.name for field in fields(class_of(kind))}
+    return {name: getattr(options, name) for name in NEURAL_FLAGS if name in known}
 
 
 def run_fold(
     system: System, options: argparse.Namespace, parts: dict[str, datasets.Dataset], extra: datasets.Dataset | None
 ) -> Predictions:
     """Trains on one part, calibrates on the second, predicts the third, and saves once to see how large it is."""
-    baseline = class_of(system.kind)(**system.options, **(neural_options(options) if system.neural else {}))
+    more = neural_options(system.kind, options) if system.neural else {}
+    baseline = class_of(system.kind)(**system.options, **more)
     held_out = parts["validation"]
     started = time.perf_counter()
     baseline.fit(parts["train"], without_prompts(extra, parts["validation"], parts["calibration"]) if extra else None)

@@ -22,6 +22,7 @@ from arena_data.loading import quiet_datasets
 from arena_data.transcripts import adds_special_tokens, render, render_joint
 from arena_data.truncation import (
     JointTruncation,
+    Keep,
     SeparateTruncation,
     TruncationReport,
     for_tokenizer,
@@ -55,6 +56,7 @@ class BattleEncoder:
         tokenizer: a fast tokenizer, prepared by `prepare_tokenizer`.
         max_length: the budget of one row, tokens, special tokens included.
         encoding: `separate` or `joint`.
+        keep: which end of a cut text is kept: `both`, `head` or `tail`.
 
     Raises: ValueError for an unknown encoding, or a budget too small for the template.
     """
@@ -62,6 +64,7 @@ class BattleEncoder:
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     encoding: Encoding = "separate"
+    keep: Keep = "both"
 
     def __post_init__(self) -> None:
         if self.encoding not in get_args(Encoding):
@@ -77,8 +80,8 @@ class BattleEncoder:
         count, joint_count, offsets = for_tokenizer(self.tokenizer)
         room = self.max_length - len(self._closing())
         if self.encoding == "joint":
-            return JointTruncation(room, joint_count, offsets)
-        return SeparateTruncation(room, count, offsets)
+            return JointTruncation(room, joint_count, offsets, keep=self.keep)
+        return SeparateTruncation(room, count, offsets, keep=self.keep)
 
     def _closing(self) -> list[int]:
         """EOS, where neither a template nor the tokenizer ends a text and where it is not the pad token.

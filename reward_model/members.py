@@ -127,7 +127,7 @@ def open_member(path: str, options: MemberOptions) -> Member:
     if (folder / BLEND).is_file():
         return BlendMember(folder, options)
     if folder.is_dir() and not (folder / CONFIG).exists() and _is_baseline(folder):
-        return BaselineMember(folder, options.calibrated)
+        return BaselineMember(folder, options)
     return RunMember(read_run(folder), options)
 
 
@@ -254,15 +254,17 @@ class RunMember:
 
 
 class BaselineMember:
-    """A classical model of the package `baselines`."""
+    """A system of the package `baselines`."""
 
     first_error: str | None = None
 
-    def __init__(self, folder: Path, calibrated: bool):
+    def __init__(self, folder: Path, options: MemberOptions):
         from baselines.base import read_baseline
 
         self.name = folder.name
-        self.found, self.calibrated = read_baseline(folder), calibrated
+        self.found, self.calibrated = read_baseline(folder), options.calibrated
+        if options.load.base_model:
+            self.found.baseline.use_backbone(options.load.base_model)
 
     def predict(self, job: Job) -> MemberPrediction:
         log_probs = np.asarray(self.found.baseline.log_probabilities(job.battles), dtype=np.float64)

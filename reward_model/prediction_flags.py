@@ -77,7 +77,12 @@ def parser() -> argparse.ArgumentParser:
     add("--weights", nargs="+", type=float, metavar="W", help="of the models; equal if not given")
     add("--pooling", choices=("logarithmic", "linear"), help="how several models are made one")
     switch("--offline", "look for nothing on a network")
-    add("--base_model", nargs="+", metavar="D", help="backbone directory for adapters; one, or one a model")
+    add(
+        "--base_model",
+        nargs="+",
+        metavar="D",
+        help="backbone directory of what does not hold its own; one, or one a model",
+    )
     add("--batch_tokens", type=int, metavar="N", help="tokens of a batch; found for the device if not given")
     add("--max_length", type=int, metavar="N", help="tokens a text is cut to; that of training if not given")
     switch("--swap_average", "joint encoding: read both orders and average them (twice the time)")

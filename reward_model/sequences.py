@@ -30,6 +30,7 @@ class Sequences:
         size: int64 [m], bytes of text: a measure of length before anything is tokenised.
         prompt: int64 [m], equal for sequences of equal prompts.
         of_battle: int64 [n, rows], the sequences that a battle is scored from.
+        keys: [m], a hash of each one's texts, the same wherever they occur.
         fingerprint: of all texts in order.
     """
 
@@ -38,6 +39,7 @@ class Sequences:
     size: IntArray
     prompt: IntArray
     of_battle: IntArray
+    keys: list[bytes]
     fingerprint: str
 
     def __len__(self) -> int:
@@ -80,7 +82,7 @@ def distinct_sequences(battles: datasets.Dataset, encoding: str, *, both_orders:
             everything.update(key)
             of_battle[place, side] = known[key]
     columns = np.asarray(first, dtype=np.int64).reshape(-1, 4).T
-    return Sequences(columns[0], columns[1], columns[2], columns[3], of_battle, everything.hexdigest())
+    return Sequences(columns[0], columns[1], columns[2], columns[3], of_battle, list(known), everything.hexdigest())
 
 
 def _texts(battles: datasets.Dataset) -> Iterator[tuple[Any, Any, Any]]:

@@ -42,7 +42,7 @@ def fitted(make: dict[str, Make]) -> Fitted:
 
 
 def test_every_kind_has_a_case() -> None:
-    assert {*CASES, "prior", "cross_encoder", "siamese"} == set(KINDS)
+    assert {*CASES, "prior", "cross_encoder", "frozen", "siamese"} == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", CASES)
