@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from reward_model.batching import split_rows
+from reward_model.packed import lay_out
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class BattleCollator:
 
     Returns a dict of
         groups: list of {input_ids int64 [rows, longest], attention_mask int64 [rows, longest], row int64 [rows]}; a group
-            without rows holds one row of one token with row = -1, so that every batch has the same number of groups
+            without rows holds one row of one token with row = -1, so that every batch has the same number of groups.
+            With `padding_free` one group of all rows end to end, see `reward_model.packed.lay_out`; where it `shares`,
+            a battle's two rows are read from their common beginning on
         labels, teacher: float32 [battles, 3]
         style: float32 [2 * battles, F], pair: float32 [2 * battles, F + 1]
         index: int64 [battles], the battles' places in the dataset
@@ -32,12 +35,16 @@ class BattleCollator:
 
     pad_token_id: int
     joint: bool = False
+    padding_free: bool = False
+    shares: bool = False
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ids = [row["input_ids_a"] for row in rows] + [row["input_ids_b"] for row in rows]
         lengths = np.array([len(row) for row in ids])
         batch: dict[str, Any] = {
-            "groups": [self._group(ids, group) for group in split_rows(lengths)],
+            "groups": [self._packed(ids)]
+            if self.padding_free
+            else [self._group(ids, group) for group in split_rows(lengths)],
             "index": torch.tensor([row["index"] for row in rows]),
         }
         for name in ("labels", "teacher"):
@@ -52,6 +59,11 @@ class BattleCollator:
             batch["pair"] = torch.cat([pair, pair]).float()
         return batch
 
+    def _packed(self, ids: Sequence[Sequence[int]]) -> dict[str, Any]:
+        # The two rows of a battle side by side: they begin with the same prompt.
+        row = np.arange(len(ids)).reshape(2, -1).T.reshape(-1)
+        return {**lay_out([ids[place] for place in row.tolist()], self.shares), "row": torch.tensor(row)}
+
     def _group(self, ids: Sequence[Sequence[int]], group: np.ndarray) -> dict[str, torch.Tensor]:
         chosen = [ids[row] for row in group] or [ids[0][:1]]
         longest = max(len(row) for row in chosen)
@@ -65,6 +77,12 @@ class BattleCollator:
 
 
 def token_counts(batch: dict[str, Any]) -> tuple[int, int]:
-    """(real tokens, tokens with padding) of a batch; the stand-in row of an empty group counts as padding."""
+    """(real tokens, tokens with padding) of a batch; the stand-in row of an empty group counts as padding.
+
+    Where rows are read end to end there is no padding, and a beginning that two rows share is counted in both.
+    """
+    if "pieces" in batch["groups"][0]:
+        real = sum(piece.shared + piece.end - piece.start for group in batch["groups"] for piece in group["pieces"])
+        return real, real
     real = sum(int(g["attention_mask"][g["row"] >= 0].sum()) for g in batch["groups"])
     return real, sum(g["input_ids"].numel() for g in batch["groups"])

@@ -42,6 +42,8 @@ class TieRewardConfig(RewardConfig):
         style: train the style head beside the reward, so that length and format are explained away from it.
         batch_tokens: tokens, padding included, of one batch on one device; replaces the batch size.
         eval_batch_tokens: the same for evaluation; twice batch_tokens if not given.
+        padding_free: read a batch's rows end to end, without padding, and a prompt once for both responses where attention
+            is causal; models that cannot be read like that, ZeRO 3 and FSDP get padded rows.
         teacher_weight, teacher_temperature: of distillation, where battles have a teacher's probabilities.
         adversarial_norm: relative norm of adversarial weight perturbation (Wu et al. 2020); 0 is off.
         adversarial_start: the epoch from which weights are perturbed.
@@ -55,6 +57,7 @@ class TieRewardConfig(RewardConfig):
     style: bool = True
     batch_tokens: int = 8192
     eval_batch_tokens: int | None = None
+    padding_free: bool = True
     teacher_weight: float = 0.0
     teacher_temperature: float = 1.0
     adversarial_norm: float = 0.0

@@ -26,7 +26,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from reward_model.score import find
+from reward_model.score import score_inputs
 
 IMPLEMENTATION = "packed_sequences"
 # Shorter beginnings are not worth the copies that sharing them takes.
@@ -49,24 +49,16 @@ class _PackedAttention:
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
 
-    @contextlib.contextmanager
-    def reading(self, pieces: list[Piece]) -> Iterator[None]:
-        self.pieces = pieces
-        try:
-            yield
-        finally:
-            self.pieces = []
-
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None, **options: Any
     ) -> tuple[Tensor, None]:
         """query [1, heads, tokens, size], key and value alike -> [1, tokens, heads, size]."""
-        found = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+        found = []
         for piece in self.pieces:
             q, k, v = (_rows(tensor, piece) for tensor in (query, key, value))
             out, _ = sdpa_attention_forward(module, q, k, v, None, **options)
-            found[:, piece.start : piece.end] = out[:, piece.shared :]
-        return found, None
+            found.append(out[:, piece.shared :])
+        return torch.cat(found, dim=1), None
 
 
 def _rows(tensor: Tensor, piece: Piece) -> Tensor:
@@ -94,6 +86,31 @@ def shared_tokens(one: Sequence[int], other: Sequence[int]) -> int:
     return low if low >= LEAST_SHARED else 0
 
 
+def lay_out(rows: Sequence[Sequence[int]], shares: bool) -> dict[str, Any]:
+    """Rows laid end to end.
+
+    Args:
+        rows: token ids; those that begin alike side by side.
+        shares: read what neighbours begin with once; only right where attention is causal.
+
+    Returns: {input_ids int64 [1, tokens], position_ids int64 [1, tokens], pieces: a list of one `Piece` a row}.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    pieces: list[Piece] = []
+    first: Sequence[int] = []
+    for row in rows:
+        shared = shared_tokens(first, row) if shares and pieces else 0
+        # All that share a beginning share it with the first of them, which lies beside it.
+        begins = pieces[-1].shared_start if shared else len(ids)
+        pieces.append(Piece(begins, shared, len(ids), len(ids) + len(row) - shared))
+        ids.extend(row[shared:])
+        positions.extend(range(shared, len(row)))
+        if not shared:
+            first = row
+    return {"input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions]), "pieces": pieces}
+
+
 def lengths_packed(rows: Sequence[Sequence[int]], shares: bool) -> list[int]:
     """Tokens that each row adds to a pack of them all, in this order."""
     lengths: list[int] = []
@@ -115,7 +132,7 @@ class PackedReader:
     """
 
     def __init__(self, model: Any, device: torch.device):
-        self.score_layer, self.device = find(model), device
+        self.device = device
         self.stock = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.causal = isinstance(self.stock, GenericForSequenceClassification)
         self.backbone = getattr(self.stock, self.stock.base_model_prefix)
@@ -143,40 +160,46 @@ class PackedReader:
 
     def scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """float32 [rows, 2]: value and tie strength of each row of token ids; neighbours share what they begin with."""
-        ids, positions, pieces = self._layout(rows)
+        packed = lay_out(rows, self.causal)
+        inputs = {name: packed[name].to(self.device) for name in ("input_ids", "position_ids")}
+        with self.reading():
+            return self.logits(self.stock, packed | inputs).float()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Inside the block the model reads packed rows, in `logits` and in the backward pass that follows it."""
         before = self.stock.config._attn_implementation
         self.stock.set_attn_implementation(IMPLEMENTATION)
         try:
-            with _attention.reading(pieces):
-                inputs = {
-                    "input_ids": torch.tensor([ids], device=self.device),
-                    "position_ids": torch.tensor([positions], device=self.device),
-                }
-                if self.causal:
-                    hidden = self.backbone(**inputs, use_cache=False).last_hidden_state[0]
-                    found: Tensor = self.score_layer(hidden[[piece.end - 1 for piece in pieces]])
-                else:
-                    with self._pooling([piece.start for piece in pieces]):
-                        found = self.stock(**inputs).logits
+            yield
         finally:
+            _attention.pieces = []
             self.stock.set_attn_implementation(before)
-        return found.float()
 
-    def _layout(self, rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int], list[Piece]]:
-        ids: list[int] = []
-        positions: list[int] = []
-        pieces: list[Piece] = []
-        first: Sequence[int] = []
-        for row in rows:
-            shared = shared_tokens(first, row) if self.causal and pieces else 0
-            # All that share a beginning share it with the first of them, which lies beside it.
-            begins = pieces[-1].shared_start if shared else len(ids)
-            pieces.append(Piece(begins, shared, len(ids), len(ids) + len(row) - shared))
-            ids.extend(row[shared:])
-            positions.extend(range(shared, len(row)))
-            if not shared:
-                first = row
-        return ids, positions, pieces
+    def logits(
+        self, model: Any, packed: dict[str, Any], style: Tensor | None = None, pair: Tensor | None = None
+    ) -> Tensor:
+        """What the model makes of rows from `lay_out`, [rows, 2].
+
+        Args:
+            model: this reader's model, or what an engine has wrapped around it.
+            packed: see `lay_out`; tensors on the model's device.
+            style, pair: of each row, see `reward_model.score.score_inputs`.
+        """
+        # Kept until `reading` ends: gradient checkpointing computes attention again in the backward pass.
+        _attention.pieces = pieces = packed["pieces"]
+        inputs = {name: packed[name] for name in ("input_ids", "position_ids")}
+        if self.causal:
+            ends = torch.tensor([piece.end - 1 for piece in pieces], device=packed["input_ids"].device)
+            with score_inputs(self.stock, positions=ends, style=style, pair=pair):
+                found: Tensor = model(**inputs, use_cache=False).logits
+        else:
+            with (
+                score_inputs(self.stock, style=style, pair=pair),
+                self._pooling([piece.start for piece in pieces]),
+            ):
+                found = model(**inputs).logits
+        return found.reshape(len(pieces), -1)
 
     @contextlib.contextmanager
     def _pooling(self, starts: list[int]) -> Iterator[None]:

@@ -107,15 +107,18 @@ class TieAwareScore(Float32Linear):
         """float [batch, h], pooled (encoders), or [batch, T, h], all tokens (decoders) -> float32 [..., 2]: value, tie.
 
         Tokens are pooled at the given positions, and the result is expanded over T, so that stock pooling picks the
-        same numbers wherever it looks; without positions every token is scored. Raises ValueError for inputs whose
-        shapes do not fit the batch or the style features.
+        same numbers wherever it looks; without positions every token is scored. One row of several sequences read end
+        to end gives the pairs of all of them, float32 [1, T, 2 · sequences]. Raises ValueError for inputs whose shapes
+        do not fit the batch or the style features.
         """
         positions, style, pair = self.inputs
-        tokens = None
+        rows = tokens = 0
         if hidden.ndim == 3 and positions is not None:
-            _check_shape("positions", positions, (len(hidden),))
-            tokens = hidden.shape[1]
-            hidden = hidden[torch.arange(len(hidden), device=hidden.device), positions.to(hidden.device)]
+            rows, tokens = hidden.shape[:2]
+            if rows > 1:
+                _check_shape("positions", positions, (rows,))
+            row = torch.arange(rows, device=hidden.device)
+            hidden = hidden[row.expand(len(positions)) if rows == 1 else row, positions.to(hidden.device)]
         value, tie = super().forward(hidden), self.tie(hidden)
         with _no_autocast(value.device):
             if style is not None:
@@ -123,7 +126,7 @@ class TieAwareScore(Float32Linear):
             if pair is not None:
                 tie = tie + _style_term("pair", pair, tie, self.style_tie, self.style_similarity)
             both = torch.cat((value, tie), dim=-1)
-        return both if tokens is None else both.unsqueeze(1).expand(-1, tokens, -1)
+        return both if not tokens else both.reshape(rows, 1, -1).expand(-1, tokens, -1)
 
 
 def _check_shape(name: str, found: Tensor, expected: tuple[int, ...]) -> None:
@@ -158,7 +161,8 @@ def score_inputs(
 
     Args:
         model: a model with a score layer.
-        positions: int64 [batch], index of the token to pool in each padded sequence (`last_positions`). None leaves
+        positions: int64 [batch], index of the token to pool in each padded sequence (`last_positions`), or int64
+            [sequences] in the one row that holds them all (`reward_model.packed`). None leaves
             pooling to the model, and encoders, which have their own, pass over it.
         style: float [batch, F], added to value through a. None leaves the style out.
         pair: float [batch, F + 1], |s_A − s_B| and then the similarity of A and B, added to tie through b and c.

@@ -10,8 +10,10 @@ trackers. What is put in its place, with the reason:
   processes.
 """
 
+import contextlib
+import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from reward_model.batching import TokenBudgetSampler
 from reward_model.config import TieRewardConfig
 from reward_model.links import log_probabilities
 from reward_model.losses import cross_entropy, training_loss
+from reward_model.packed import PackedReader, packed_reader
 from reward_model.score import TieAwareScore, find, last_positions, score_inputs
 from reward_model.sharded_score import float32_score, keep_packing, to_one_dtype
 
@@ -64,6 +67,9 @@ class TieRewardTrainer(RewardTrainer):
     def __init__(self, *, model: Any, args: TieRewardConfig, processing_class: Any, **kwargs: Any):
         collator = BattleCollator(processing_class.pad_token_id, joint=args.encoding == "joint")
         super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)
+        self._packed = self._packed_reader() if args.padding_free else None
+        if self._packed is not None:
+            self.data_collator = dataclasses.replace(collator, padding_free=True, shares=self._packed.causal)
         # TRL 1.16 casts all that is trained on a quantised model to bf16; the score layer stays float32.
         for module in self.model.modules():
             if isinstance(module, TieAwareScore):
@@ -144,18 +150,46 @@ class TieRewardTrainer(RewardTrainer):
         rows: list[torch.Tensor] = []
         scores: list[torch.Tensor] = []
         for group in batch["groups"]:
-            inputs = {name: group[name] for name in ("input_ids", "attention_mask")}
             row = group["row"].clamp_min(0)
             style = batch["style"][row] if "style" in batch else None
             pair = batch["pair"][row] if "pair" in batch else None
+            rows.append(group["row"])
+            if self._packed is not None:
+                scores.append(self._packed.logits(model, group, style, pair))
+                continue
+            inputs = {name: group[name] for name in ("input_ids", "attention_mask")}
             with score_inputs(model, positions=last_positions(inputs["attention_mask"]), style=style, pair=pair):
                 scores.append(model(**inputs, use_cache=False).logits if self._caches else model(**inputs).logits)
-            rows.append(group["row"])
         row, score = torch.cat(rows), torch.cat(scores).float()
         # A stand-in row's score is multiplied by nothing, but stays in the graph: every rank's backward is alike.
         kept = row >= 0
         order = torch.argsort(row[kept])
         return score[kept][order].reshape(2, battles, 2) + 0.0 * score[~kept].sum()
+
+    def _packed_reader(self) -> PackedReader | None:
+        """A reader of rows end to end, where the model can be read like that and is whole in every process."""
+        plugin = self.args.deepspeed_plugin
+        if self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
+            return None
+        model, device = self.model, next(self.model.parameters()).device
+        was_training = model.training
+
+        def one_by_one(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+            found = []
+            for row in rows:
+                with score_inputs(model, positions=torch.tensor([len(row) - 1], device=device)):
+                    found.append(model(input_ids=torch.tensor([list(row)], device=device)).logits.float())
+            return torch.cat(found)
+
+        model.eval()
+        try:
+            with torch.no_grad():
+                return packed_reader(model, device, self.args.max_length or 0, one_by_one)
+        finally:
+            model.train(was_training)
+
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._packed is None else self._packed.reading()
 
     @property
     def _caches(self) -> bool:
@@ -214,6 +248,11 @@ class TieRewardTrainer(RewardTrainer):
         return (shared, {"logits": log_probs}) if return_outputs else shared
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        self._clock = self._clock or (time.perf_counter(), 0, 0)
+        with self._reading():
+            return self._training_step(model, inputs, num_items_in_batch)
+
+    def _training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
         active = self.args.adversarial_norm > 0 and (self.state.epoch or 0) >= self.args.adversarial_start
         if not active:
             return super().training_step(model, inputs, num_items_in_batch)
@@ -265,7 +304,8 @@ class TieRewardTrainer(RewardTrainer):
         }
         for name, value in noted.items():
             self._metrics["train"][name].append(value)
-        seconds, tokens, battles = self._clock or (time.perf_counter(), 0, 0)
+        assert self._clock is not None
+        seconds, tokens, battles = self._clock
         self._clock = (seconds, tokens + real, battles + len(labels))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -296,7 +336,7 @@ class TieRewardTrainer(RewardTrainer):
         found: list[tuple[list[int], np.ndarray, np.ndarray]] = []
         try:
             for batch in self._each(dataloader):
-                with torch.no_grad(), self.compute_loss_context_manager():
+                with self._reading(), torch.no_grad(), self.compute_loss_context_manager():
                     margin, tie_strength = self._margins(self.rewards(model, batch))
                 found.append(
                     (batch["index"].tolist(), margin.float().cpu().numpy(), tie_strength.float().cpu().numpy())

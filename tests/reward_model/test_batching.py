@@ -16,6 +16,7 @@ from arena_data.loading import load_battles
 from reward_model.batch import BattleCollator, token_counts
 from reward_model.batching import GROUPS, TokenBudgetSampler, pack, padded_tokens, padding_share, split_rows
 from reward_model.encoding import BattleEncoder, prepare_tokenizer
+from reward_model.packed import LEAST_SHARED
 
 ROOT = Path(__file__).parents[2]
 ARENA = ROOT.parent / "shared" / "data" / "arena"
@@ -219,3 +220,24 @@ def test_labels_teacher_and_style_go_with_their_rows(joint: bool) -> None:
     torch.testing.assert_close(batch["style"], torch.cat([a - b, b - a] if joint else [a, b]))
     torch.testing.assert_close(batch["pair"], torch.tensor(pair + pair))
     assert {batch[name].dtype for name in ("labels", "teacher", "style", "pair")} == {torch.float32}
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_rows_read_end_to_end_hold_every_token_once(shares: bool) -> None:
+    prompt = list(range(100, 100 + LEAST_SHARED))
+    rows = [
+        {"index": i, "input_ids_a": [*prompt, i, *[1] * i], "input_ids_b": [*prompt, 50 + i, 2]} for i in range(1, 4)
+    ]
+    batch = BattleCollator(0, padding_free=True, shares=shares)(rows)
+    (group,) = batch["groups"]
+    ids, positions = group["input_ids"][0].tolist(), group["position_ids"][0].tolist()
+    wanted = [row["input_ids_a"] for row in rows] + [row["input_ids_b"] for row in rows]
+    for piece, row in zip(group["pieces"], group["row"].tolist(), strict=True):
+        before = slice(piece.shared_start, piece.shared_start + piece.shared)
+        own = slice(piece.start, piece.end)
+        assert ids[before] + ids[own] == wanted[row]
+        assert positions[before] + positions[own] == list(range(len(wanted[row])))
+    # All six begin with one prompt, which is read once.
+    saved = 5 * len(prompt) if shares else 0
+    assert len(ids) == sum(map(len, wanted)) - saved
+    assert token_counts(batch) == (sum(map(len, wanted)),) * 2

@@ -159,11 +159,21 @@ class Recording(TieRewardTrainer):
 
 
 @pytest.mark.parametrize("encoding", ["separate", "joint"])
-@pytest.mark.parametrize(("batch_tokens", "accumulation"), [(100_000, 1), (1500, 64), (1500, 3)])
+@pytest.mark.parametrize(
+    ("batch_tokens", "accumulation", "options"),
+    [
+        (100_000, 1, {}),
+        (100_000, 1, {"padding_free": False}),
+        (1500, 64, {"padding_free": False}),
+        (1500, 3, {}),
+        (1500, 3, {"gradient_checkpointing": True}),
+    ],
+)
 def test_a_step_is_the_plain_mean_over_battles(
-    make: MakeTrainer, encoding: str, batch_tokens: int, accumulation: int
+    make: MakeTrainer, encoding: str, batch_tokens: int, accumulation: int, options: dict[str, Any]
 ) -> None:
     trainer = make(
+        **options,
         kind=Recording,
         encoding=encoding,
         batch_tokens=batch_tokens,
@@ -177,6 +187,7 @@ def test_a_step_is_the_plain_mean_over_battles(
     )
     before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     trainer.train()
+    assert trainer.data_collator.padding_free is options.get("padding_free", True)
     after = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     assert len(trainer.seen) == len(set(trainer.seen))
     assert len(trainer.seen) == BATTLES if accumulation != 3 else 3 <= len(trainer.seen) < BATTLES
@@ -194,8 +205,10 @@ def test_a_step_is_the_plain_mean_over_battles(
 @pytest.mark.parametrize("encoding", ["separate", "joint"])
 def test_predictions_are_in_order_whatever_the_batches(make: MakeTrainer, encoding: str) -> None:
     found = [
-        make(encoding=encoding, eval_batch_tokens=tokens).predict(make(encoding=encoding).train_dataset)
-        for tokens in (1300, 4000, 100_000)
+        make(encoding=encoding, eval_batch_tokens=tokens, padding_free=free).predict(
+            make(encoding=encoding).train_dataset
+        )
+        for tokens, free in ((1300, True), (4000, False), (100_000, True), (100_000, False))
     ]
     for other in found[1:]:
         np.testing.assert_allclose(other.predictions, found[0].predictions, atol=1e-5)
@@ -306,4 +319,4 @@ def test_an_adversarial_step_is_noted_once(make: MakeTrainer, monkeypatch: pytes
 
 
 def test_the_collator_pads_with_the_tokenizers_pad_token(make: MakeTrainer, tokenizer: Any) -> None:
-    assert make().data_collator == BattleCollator(tokenizer.pad_token_id)
+    assert make(padding_free=False).data_collator == BattleCollator(tokenizer.pad_token_id)
