@@ -22,10 +22,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_layers import GenericForSequenceClassification
 
+from reward_model import plain_attention
 from reward_model.score import score_inputs
 
 IMPLEMENTATION = "packed_sequences"
@@ -48,6 +50,8 @@ class _PackedAttention:
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
+        # The attention of which only a sequence's first token is read, if any.
+        self.first_only: Any = None
 
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None, **options: Any
@@ -55,9 +59,18 @@ class _PackedAttention:
         """query [1, heads, tokens, size], key and value alike -> [1, tokens, heads, size]."""
         found = []
         for piece in self.pieces:
-            q, k, v = (_rows(tensor, piece) for tensor in (query, key, value))
-            out, _ = sdpa_attention_forward(module, q, k, v, None, **options)
-            found.append(out[:, piece.shared :])
+            k, v = (_rows(tensor, piece) for tensor in (key, value))
+            if module is self.first_only:
+                first = query[:, :, piece.start : piece.start + 1]
+                out, _ = sdpa_attention_forward(module, first, k, v, None, **options)
+                found.append(pad(out, (0, 0, 0, 0, 0, piece.end - piece.start - 1)))
+            elif plain_attention.is_faster(query, k.shape[2]):
+                causal = bool(getattr(module, "is_causal", True))
+                own = query[:, :, piece.start : piece.end]
+                found.append(plain_attention.attention(own, k, v, causal=causal, **options))
+            else:
+                out, _ = sdpa_attention_forward(module, _rows(query, piece), k, v, None, **options)
+                found.append(out[:, piece.shared :])
         return torch.cat(found, dim=1), None
 
 
@@ -170,10 +183,13 @@ class PackedReader:
         """Inside the block the model reads packed rows, in `logits` and in the backward pass that follows it."""
         before = self.stock.config._attn_implementation
         self.stock.set_attn_implementation(IMPLEMENTATION)
+        handles = [] if self.causal else self._pooling()
         try:
             yield
         finally:
-            _attention.pieces = []
+            for handle in handles:
+                handle.remove()
+            _attention.pieces, _attention.first_only = [], None
             self.stock.set_attn_implementation(before)
 
     def logits(
@@ -194,32 +210,39 @@ class PackedReader:
             with score_inputs(self.stock, positions=ends, style=style, pair=pair):
                 found: Tensor = model(**inputs, use_cache=False).logits
         else:
-            with (
-                score_inputs(self.stock, style=style, pair=pair),
-                self._pooling([piece.start for piece in pieces]),
-            ):
+            with score_inputs(self.stock, style=style, pair=pair):
                 found = model(**inputs).logits
         return found.reshape(len(pieces), -1)
 
-    @contextlib.contextmanager
-    def _pooling(self, starts: list[int]) -> Iterator[None]:
-        """Encoders pool the first token of a row: inside, they are given one row a sequence, of its first token."""
+    def _pooling(self) -> list[Any]:
+        """Hooks for encoders, which pool the first token of a row: they are given one row a sequence, of its first token.
 
-        def firsts(hidden: Tensor) -> Tensor:
-            return hidden[0, starts].unsqueeze(1)
+        In the last layer of BERT and its like nothing but keys and values is computed for other tokens.
+        """
+
+        def first_tokens(hidden: Tensor) -> Tensor:
+            pieces = _attention.pieces
+            only_them = hidden.shape[1] == len(pieces)
+            return hidden if only_them else hidden[:, [piece.start for piece in pieces]]
+
+        def after_attention(_module: Any, _arguments: Any, output: Any) -> Any:
+            return (first_tokens(output[0]), *output[1:])
 
         def after_backbone(_module: Any, _arguments: Any, output: Any) -> Any:
-            output.last_hidden_state = firsts(output.last_hidden_state)
+            output.last_hidden_state = first_tokens(output.last_hidden_state).transpose(0, 1)
             return output
+
+        def before_pooler(_module: Any, arguments: Any) -> Any:
+            return (first_tokens(arguments[0]).transpose(0, 1),)
 
         handles = [self.backbone.register_forward_hook(after_backbone)]
         if isinstance(pooler := getattr(self.backbone, "pooler", None), torch.nn.Module):
-            handles.append(pooler.register_forward_pre_hook(lambda _module, arguments: (firsts(arguments[0]),)))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+            handles.append(pooler.register_forward_pre_hook(before_pooler))
+        layers = getattr(getattr(self.backbone, "encoder", None), "layer", None)
+        if layers is not None and hasattr(layers[-1], "intermediate"):
+            handles.append(layers[-1].attention.register_forward_hook(after_attention))
+            _attention.first_only = layers[-1].attention.self
+        return handles
 
 
 def packed_reader(

@@ -15,6 +15,7 @@ import torch
 from reward_model.backbone import ModelError, one_line
 from reward_model.loading import LoadedModel
 from reward_model.packed import PackedReader, lengths_packed, packed_reader
+from reward_model.packed_linear import pack_linear_layers
 from reward_model.score import last_positions, score_inputs
 
 # More would not fit the caches of a CPU core's neighbours, and gains nothing there.
@@ -27,7 +28,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class Scorer:
-    """Scores sequences with one model.
+    """Scores sequences with one model, whose linear layers it makes its own (`reward_model.packed_linear`).
 
     Args:
         loaded: the model.
@@ -44,6 +45,7 @@ class Scorer:
         self.loaded = loaded
         self.first_error: str | None = None
         self.packed: PackedReader | None = None
+        pack_linear_layers(loaded.model)
         self._check()
         if packing:
             with torch.inference_mode():
