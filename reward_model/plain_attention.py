@@ -53,4 +53,5 @@ def attention(
 @functools.lru_cache(maxsize=64)
 def _behind(own: int, tokens: int, dtype: torch.dtype) -> Tensor:
     """[own, tokens]: 0 where the token may be read, -inf where it lies behind the reader."""
-    return torch.full((own, tokens), float("-inf"), dtype=dtype).triu(tokens - own + 1)
+    with torch.inference_mode(False):  # it is kept, and may be used in training next
+        return torch.full((own, tokens), float("-inf"), dtype=dtype).triu(tokens - own + 1)
