@@ -16,7 +16,7 @@ Sources: https://huggingface.co/docs/transformers/attention_interface; sharing o
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,35 +141,38 @@ class PackedReader:
 
     Args:
         model: a sequence classifier with a score layer, with or without an adapter.
-        device: where it is.
     """
 
-    def __init__(self, model: Any, device: torch.device):
-        self.device = device
+    def __init__(self, model: Any):
         self.stock = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.causal = isinstance(self.stock, GenericForSequenceClassification)
         self.backbone = getattr(self.stock, self.stock.base_model_prefix)
 
-    def agrees(self, padded_scores: Callable[[Sequence[Sequence[int]]], Tensor], vocabulary: int) -> bool:
-        """Whether this model can be read like this: rows that share a beginning score as they do padded.
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.stock.parameters())).device
 
-        Args:
-            padded_scores: gives float [rows, 2] of the same model, rows padded.
-            vocabulary: number of token ids.
-        """
+    def agrees(self) -> bool:
+        """Whether this model can be read like this: rows that share a beginning score as each does by itself."""
         random = torch.Generator().manual_seed(0)
+        vocabulary = self.stock.config.get_text_config().vocab_size
         lengths = (24, 9, 17, 40, 5)
         drawn = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in lengths]
         rows = [drawn[3], *(drawn[0] + row for row in drawn[:3]), drawn[4]]
-        expected = padded_scores(rows)
+        expected = torch.cat([self._by_itself(row) for row in rows])
         try:
-            found = self.scores(rows).to(expected.device)
+            found = self.scores(rows)
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
             return False
         # Half precision rounds a little differently; a wrong position or a leak moves scores like another text does.
         half = self.stock.dtype in (torch.float16, torch.bfloat16)
         allowed = (0.1 if half else 1e-3) * (expected.max(dim=0).values - expected.min(dim=0).values)
         return bool((found - expected).abs().le(allowed + 1e-6).all())
+
+    def _by_itself(self, row: Sequence[int]) -> Tensor:
+        with score_inputs(self.stock, positions=torch.tensor([len(row) - 1], device=self.device)):
+            found: Tensor = self.stock(input_ids=torch.tensor([row], device=self.device)).logits
+        return found.float()
 
     def scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """float32 [rows, 2]: value and tie strength of each row of token ids; neighbours share what they begin with."""
@@ -245,14 +248,18 @@ class PackedReader:
         return handles
 
 
-def packed_reader(
-    model: Any, device: torch.device, max_length: int, padded_scores: Callable[[Sequence[Sequence[int]]], Tensor]
-) -> PackedReader | None:
+def packed_reader(model: Any, max_length: int) -> PackedReader | None:
     """A reader, or None for a model that must be read padded: one whose attention is its own, is capped, or looks back
     over fewer than `max_length` tokens."""
-    reader = PackedReader(model, device)
+    reader = PackedReader(model)
     config = reader.stock.config.get_text_config()
     windows = [getattr(config, name, None) for name in ("sliding_window", "local_attention")]
     if any(isinstance(window, int) and window < max_length for window in windows):
         return None
-    return reader if reader.agrees(padded_scores, config.vocab_size) else None
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return reader if reader.agrees() else None
+    finally:
+        model.train(was_training)

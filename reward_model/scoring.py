@@ -48,8 +48,7 @@ class Scorer:
         pack_linear_layers(loaded.model)
         self._check()
         if packing:
-            with torch.inference_mode():
-                self.packed = packed_reader(loaded.model, loaded.device, max_length, self._padded)
+            self.packed = packed_reader(loaded.model, max_length)
         self.batch_tokens = batch_tokens or self._found_budget(max_length)
 
     @torch.inference_mode()

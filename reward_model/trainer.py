@@ -13,7 +13,7 @@ trackers. What is put in its place, with the reason:
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -171,22 +171,7 @@ class TieRewardTrainer(RewardTrainer):
         plugin = self.args.deepspeed_plugin
         if self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
             return None
-        model, device = self.model, next(self.model.parameters()).device
-        was_training = model.training
-
-        def one_by_one(rows: Sequence[Sequence[int]]) -> torch.Tensor:
-            found = []
-            for row in rows:
-                with score_inputs(model, positions=torch.tensor([len(row) - 1], device=device)):
-                    found.append(model(input_ids=torch.tensor([list(row)], device=device)).logits.float())
-            return torch.cat(found)
-
-        model.eval()
-        try:
-            with torch.no_grad():
-                return packed_reader(model, device, self.args.max_length or 0, one_by_one)
-        finally:
-            model.train(was_training)
+        return packed_reader(self.model, self.args.max_length or 0)
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._packed is None else self._packed.reading()

@@ -13,7 +13,6 @@ from reward_model.score import install
 from reward_model.scoring import packs
 from tests.reward_model.test_architectures import ARCHITECTURES, GROUPED, padded, scores, tie_aware
 
-CPU = torch.device("cpu")
 MAX_LENGTH = 64
 # Their attention is their own, or looks back over 8 tokens only, or their positions do not start from 0.
 PADDED_ONLY = {"gemma2", "gemma3", "deberta_v3", "modernbert", "mpnet", "roberta"}
@@ -29,9 +28,7 @@ def by_itself(model: nn.Module, rows: list[list[int]]) -> torch.Tensor:
 
 
 def reader_of(model: Any) -> PackedReader | None:
-    model.eval()
-    with torch.no_grad():
-        return packed_reader(model, CPU, MAX_LENGTH, lambda rows: by_itself(model, [list(row) for row in rows]))
+    return packed_reader(model.eval(), MAX_LENGTH)
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
