@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from reward_model.backbone import ModelError, one_line
+from reward_model.cpu_memory import keep_freed_memory
 from reward_model.loading import LoadedModel
 from reward_model.packed import PackedReader, lengths_packed, packed_reader
 from reward_model.packed_linear import pack_linear_layers
@@ -45,7 +46,9 @@ class Scorer:
         self.loaded = loaded
         self.first_error: str | None = None
         self.packed: PackedReader | None = None
-        pack_linear_layers(loaded.model)
+        if loaded.device.type == "cpu":
+            keep_freed_memory()
+            pack_linear_layers(loaded.model)
         self._check()
         if packing:
             self.packed = packed_reader(loaded.model, max_length)

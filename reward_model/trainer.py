@@ -27,6 +27,7 @@ from reward_model.adversarial import perturbed
 from reward_model.batch import BattleCollator, token_counts
 from reward_model.batching import TokenBudgetSampler
 from reward_model.config import TieRewardConfig
+from reward_model.cpu_memory import keep_freed_memory
 from reward_model.links import log_probabilities
 from reward_model.losses import cross_entropy, training_loss
 from reward_model.packed import PackedReader, packed_reader
@@ -67,6 +68,8 @@ class TieRewardTrainer(RewardTrainer):
     def __init__(self, *, model: Any, args: TieRewardConfig, processing_class: Any, **kwargs: Any):
         collator = BattleCollator(processing_class.pad_token_id, joint=args.encoding == "joint")
         super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)
+        if args.device.type == "cpu":
+            keep_freed_memory()
         self._packed = self._packed_reader() if args.padding_free else None
         if self._packed is not None:
             self.data_collator = dataclasses.replace(collator, padding_free=True, shares=self._packed.causal)

@@ -1,6 +1,9 @@
 """What is computed otherwise on a CPU must give the same numbers: packed linear layers, attention by plain products."""
 
 import copy
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -76,3 +79,24 @@ def test_plain_attention_learns_after_it_was_used_to_predict() -> None:
     query = torch.randn(shape, requires_grad=True)
     plain_attention.attention(query, torch.randn(shape), torch.randn(shape), causal=True).sum().backward()
     assert query.grad is not None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_large_tensors_are_made_of_memory_that_was_used_before() -> None:
+    """In a process of its own: how many pages the kernel hands out while the same tensor is made over and over."""
+    program = """
+import resource, sys, torch
+from reward_model.cpu_memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+torch.ones(1 << 24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(1 << 24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = [
+        int(subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("kept", "given back")
+    ]
+    assert faults[0] < faults[1] / 2
