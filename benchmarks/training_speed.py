@@ -6,7 +6,7 @@ optimizer and gradient checkpointing (off) are the same, and so is the mean numb
 in random order and pads each batch to its longest; that is what is measured.
 
 Each run is a process of its own, in turns; printed are medians of real (not padding) tokens per second between the first
-step and the end of an epoch, and the ratio.
+step and the end of an epoch, and the ratio. Padding below 0 is prompts that were read once for both responses.
 """
 
 import argparse

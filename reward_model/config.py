@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from trl import RewardConfig
 
 
@@ -79,3 +80,9 @@ class TieRewardConfig(RewardConfig):
     greater_is_better: bool | None = False
     logging_steps: float = 0.02
     report_to: None | str | list[str] = "none"  # noqa: RUF036  TRL 1.16's parser wants None first
+
+    def __post_init__(self) -> None:
+        # Transformers 5.23 refuses bf16 without a GPU unless it is told that the CPU is meant; whether the CPU computes
+        # bf16 well is asked by `reward_model.model.check_device`.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        super().__post_init__()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, LlamaConfig, RobertaConfig
 from trl import ModelConfig
 
@@ -104,3 +105,9 @@ def test_only_a_decoder_without_a_template_is_worth_a_line() -> None:
     encoder: Any = Tokenizer(1, cls_token="[CLS]")
     assert "no chat template" in str(tokenizer_note(without))
     assert tokenizer_note(with_one) is None and tokenizer_note(encoder) is None
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without an accelerator")
+def test_bf16_on_a_cpu_needs_no_further_flag(tmp_path: Path) -> None:
+    config = TieRewardConfig(output_dir=str(tmp_path), bf16=True)
+    assert config.use_cpu and config.bf16
