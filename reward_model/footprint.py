@@ -33,9 +33,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 from trl import ModelConfig
+from trl.trainer.utils import disable_dropout_in_model
 
 from reward_model.backbone import dtype_named, quiet_transformers
-from reward_model.batching import GROUPS
 from reward_model.model import lora_config
 from reward_model.score import TieAwareScore, install, score_inputs
 
@@ -101,6 +101,7 @@ def footprint(
     checkpointing: bool,
     autocast: bool,
     accumulation: bool,
+    dropout: bool = False,
 ) -> Footprint:
     """Counts for one device that reads `batch_tokens` at once.
 
@@ -111,12 +112,15 @@ def footprint(
         checkpointing: gradient checkpointing.
         autocast: bf16 or fp16 mixed precision.
         accumulation: several batches a step, so that gradients are there while the next batch is read.
+        dropout: whether it is left on; attention with dropout keeps the scores of all pairs of tokens on a CPU.
     """
     rows = max(2, batch_tokens // max_length)
     layers = config.num_hidden_layers
 
     def peak(depth: int) -> float:
         made = _meta_model(_with_layers(config, depth), arguments)
+        if not dropout:
+            disable_dropout_in_model(made)
         return _peak(made, rows, max_length, checkpointing, autocast, accumulation)
 
     with quiet_transformers(), warnings.catch_warnings():
@@ -251,20 +255,14 @@ def _peak(model: Any, rows: int, length: int, checkpointing: bool, autocast: boo
             if hasattr(model, "peft_config"):
                 model.enable_input_require_grads()
         live = _LiveBytes({parameter.untyped_storage()._cdata for parameter in model.parameters()})
-        # One group has all the rows, the others a stand-in of one token each, as `reward_model.batch` makes them. Those
-        # cost only where autocast makes a copy of every frozen float32 weight a call (it keeps those of trained ones).
-        copies = autocast and any(not p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
-        shapes = [(rows, length)] + [(1, 1)] * (GROUPS - 1 if copies else 0)
         trained_whole = all(parameter.requires_grad for parameter in model.parameters())
         caches = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
         with live:
             for _ in range(2 if accumulation and trained_whole else 1):
                 live.peak = live.now
-                scores = []
                 with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                    for shape in shapes:
-                        ids = torch.zeros(shape, dtype=torch.int64)
-                        with score_inputs(model, positions=torch.zeros(shape[0], dtype=torch.int64)):
-                            scores.append(model(input_ids=ids, attention_mask=torch.ones_like(ids), **caches).logits)
-                torch.cat(scores).sum().backward()
+                    ids = torch.zeros((rows, length), dtype=torch.int64)
+                    with score_inputs(model, positions=torch.zeros(rows, dtype=torch.int64)):
+                        scores = model(input_ids=ids, **caches).logits
+                scores.sum().backward()
         return float(live.peak)

@@ -129,6 +129,7 @@ def plan(settings: Any) -> Plan:
         checkpointing=bool(settings.gradient_checkpointing),
         autocast=half,
         accumulation=settings.gradient_accumulation_steps > 1,
+        dropout=not settings.disable_dropout,
     )
     kind = "cpu" if settings.device == "cpu" else "cuda"
     if settings.engine:
