@@ -19,8 +19,7 @@ from trl import ModelConfig, TrlParser
 
 from arena_data.cleaning import oddity_lines
 from arena_data.errors import BattleError
-from arena_data.folds import drop_duplicates, training_split
-from arena_data.loading import load_battles
+from arena_data.training_battles import read_training_battles, read_training_split
 from reward_model.config import DataArguments, TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
@@ -72,7 +71,8 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
         one.output_dir, one.push_to_hub = str(fold_directory(config.output_dir, fold)), False
         train_run(dataclasses.replace(data, folds=None, num_folds=data.folds, fold=fold), one, model_arguments)
     if is_main(config):
-        figures = finish_folds(config.output_dir, data.folds, read_battles(data))
+        battles = read_training_battles(data.train_file, data.max_train_battles)
+        figures = finish_folds(config.output_dir, data.folds, battles)
         print(
             f"out-of-fold log loss {figures['log_loss']:.4f} (uncalibrated {figures['log_loss_uncalibrated']:.4f}, class"
             f" prior {figures['class_prior_log_loss']:.4f}) on {figures['battles']:,} battles; averaged weights in"
@@ -156,29 +156,16 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
     """train, validation and calibration, grouped by prompt. Raises: BattleError for input that cannot be read."""
-    battles = read_battles(data)
-    held_out = drop_duplicates(load_battles(data.eval_file, labels="required"))[0] if data.eval_file else None
-    return training_split(
-        battles,
-        held_out,
+    return read_training_split(
+        data.train_file,
+        data.eval_file,
+        max_battles=data.max_train_battles,
         validation_share=data.validation_share,
         calibration_share=data.calibration_share,
         num_folds=data.num_folds,
         fold=data.fold,
         seed=data.split_seed,
     )
-
-
-def read_battles(data: DataArguments) -> datasets.Dataset:
-    """All that may be trained on, each once. Raises: BattleError for input that cannot be read."""
-    if not data.train_file:
-        raise BattleError("no battles to train on", fix="give --train_file")
-    battles, doubles = drop_duplicates(load_battles(data.train_file, labels="required"))
-    if doubles:
-        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
-    if data.max_train_battles is not None:
-        battles = battles.select(range(min(data.max_train_battles, len(battles))))
-    return battles
 
 
 def repository(config: TieRewardConfig) -> str | None:

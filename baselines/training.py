@@ -9,8 +9,9 @@ import datasets
 import numpy as np
 
 from arena_data.errors import BattleError
-from arena_data.folds import drop_duplicates, training_split
+from arena_data.folds import drop_duplicates
 from arena_data.loading import load_battles
+from arena_data.training_battles import read_training_split
 from baselines.base import Baseline, FloatArray, verdicts_of
 from baselines.lengths import side_free
 from reward_model import calibration
@@ -25,13 +26,9 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
         raise BattleError(
             f"the kind {baseline.kind!r} cannot learn from battles of other sources", fix="drop --extra_file"
         )
-    battles, doubles = drop_duplicates(load_battles(options.train_file, labels="required"))
-    if doubles:
-        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
-    held_out = drop_duplicates(load_battles(options.eval_file, labels="required"))[0] if options.eval_file else None
-    parts = training_split(
-        battles,
-        held_out,
+    parts = read_training_split(
+        options.train_file,
+        options.eval_file,
         validation_share=options.validation_share,
         calibration_share=options.calibration_share,
         num_folds=options.num_folds,

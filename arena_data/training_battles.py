@@ -1,0 +1,45 @@
+"""From files of labelled battles to the parts that a system is trained, calibrated and judged on."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+
+from arena_data.errors import BattleError
+from arena_data.folds import drop_duplicates, training_split
+from arena_data.loading import load_battles
+
+
+def read_training_battles(train_file: Sequence[str], max_battles: int | None = None) -> datasets.Dataset:
+    """All that may be trained on, each once; how many were doubles is said on standard error.
+
+    Args:
+        train_file: files, globs or Hub ids of labelled battles.
+        max_battles: take only so many, the first ones.
+
+    Raises: BattleError for input that cannot be read.
+    """
+    if not train_file:
+        raise BattleError("no battles to train on", fix="give --train_file")
+    battles, doubles = drop_duplicates(load_battles(train_file, labels="required"))
+    if doubles:
+        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
+    return battles if max_battles is None else battles.select(range(min(max_battles, len(battles))))
+
+
+def read_training_split(
+    train_file: Sequence[str], eval_file: Sequence[str] | None = None, *, max_battles: int | None = None, **split: Any
+) -> dict[str, datasets.Dataset]:
+    """`train`, `validation` and `calibration`, which share no prompt.
+
+    Args:
+        train_file, max_battles: as for `read_training_battles`.
+        eval_file: held-out battles, if they are files of their own.
+        split: as for `arena_data.folds.training_split`.
+
+    Raises: BattleError for input that cannot be read, ValueError for a split that cannot be made.
+    """
+    battles = read_training_battles(train_file, max_battles)
+    held_out = drop_duplicates(load_battles(eval_file, labels="required"))[0] if eval_file else None
+    return training_split(battles, held_out, **split)
