@@ -24,9 +24,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from benchmarks.tiny_models import write_backbone
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "arena_data" / "sample.csv"
@@ -48,31 +49,6 @@ FLAGS = [
     *("--validation_share", "0.2", "--calibration_share", "0.2", "--logging_steps", "1", "--save_total_limit", "10"),
     *("--use_cpu", "true", "--disable_tqdm", "true"),
 ]
-
-
-def tiny_backbone(folder: Path) -> Path:
-    """A tiny Llama with random weights that reads bytes, large enough for a block of 4-bit weights."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<pad>": 0, "<eos>": 1} | {character: place + 2 for place, character in enumerate(alphabet)}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>")
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {
-        "hidden_size": 64,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-    sizes |= {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "pad_token_id": 0, "num_labels": 1}
-    config = LlamaConfig(**sizes)
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
-    return folder
 
 
 def launcher(engine: str, *more: str) -> list[str]:
@@ -220,7 +196,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.output_dir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        backbone = options.model_name_or_path or str(tiny_backbone(folder / "backbone"))
+        backbone = options.model_name_or_path or str(write_backbone(folder / "backbone"))
         print("| encoding, method | " + " | ".join(engines) + " |")
         print("| --- " * (len(engines) + 1) + "|")
         for encoding in options.encodings:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 import predict
 import train_reward
 from benchmarks import scale
+from benchmarks.tiny_models import write_backbone
 
 LORA = scale.METHODS["lora"]
 
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backbone(folder: Path) -> str:
-    return str(scale.tiny_backbone(folder / "backbone"))
+    return str(write_backbone(folder / "backbone"))
 
 
 def alone(folder: Path, backbone: str, method: str) -> Path:

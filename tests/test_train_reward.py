@@ -15,12 +15,12 @@ import torch
 from peft import AutoPeftModelForSequenceClassification
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForSequenceClassification, BertConfig, LlamaConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, BertConfig
 
 import train_reward
 from arena_data.loading import load_battles
 from arena_data.submission import read_submission
+from benchmarks.tiny_models import write_backbone
 from reward_model.prediction_flags import PredictionFlags
 from reward_model.predictor import Predictor
 from reward_model.resuming import SETTINGS
@@ -55,18 +55,7 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory of a tiny Llama that reads bytes."""
-    folder = tmp_path_factory.mktemp("backbone")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<pad>": 0, "<eos>": 1} | {char: place + 2 for place, char in enumerate(alphabet)}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>")
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    sizes: Any = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(**sizes, vocab_size=len(tokenizer), max_position_embeddings=512, pad_token_id=0, num_labels=1)
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
-    return folder
+    return write_backbone(tmp_path_factory.mktemp("backbone"), hidden_size=16, intermediate_size=24)
 
 
 def flags(backbone: Path, output: Path, *more: str) -> list[str]:

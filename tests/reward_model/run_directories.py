@@ -6,16 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    LlamaConfig,
-    LlamaForSequenceClassification,
-    PreTrainedTokenizerFast,
-)
+from transformers import BertConfig, BertForSequenceClassification
 
 from arena_data.style import RESPONSE_FEATURES
+from benchmarks.tiny_models import SIZES, byte_tokenizer, tiny_llama
 from reward_model.backbone import set_pad_token
 from reward_model.calibration import Calibration
 from reward_model.encoding import prepare_tokenizer
@@ -23,30 +17,7 @@ from reward_model.run_directory import RewardModelConfig, StyleHead, write_run
 from reward_model.score import find, head_module_names, install, score_module_name
 
 PRIOR = [0.35, 0.33, 0.32]
-SIZES: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 2048,
-    "pad_token_id": 0,
-    "num_labels": 1,
-    "initializer_range": 0.2,
-}
-
-
-def byte_tokenizer(*, encoder: bool = False) -> Any:
-    """A fast tokenizer whose tokens are bytes; an encoder's adds [CLS] and [SEP]."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    special = ["<pad>", "<eos>", "[CLS]", "[SEP]"]
-    vocabulary = {token: place for place, token in enumerate([*special, *alphabet])}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    options: dict[str, Any] = {"pad_token": "<pad>", "eos_token": "<eos>"}
-    if encoder:
-        backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-        options = {"pad_token": "<pad>", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return prepare_tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, **options))
+LARGER: dict[str, Any] = {"intermediate_size": 128, "max_position_embeddings": 2048, "initializer_range": 0.2}
 
 
 def style_head(seed: int = 0) -> StyleHead:
@@ -86,13 +57,13 @@ def make_run(
         kind: `llama` or `bert`.
         model_type: `full` or `adapter`.
     """
-    torch.manual_seed(seed)
-    tokenizer = byte_tokenizer(encoder=kind == "bert")
+    tokenizer = prepare_tokenizer(byte_tokenizer(encoder=kind == "bert"))
     model: Any
     if kind == "bert":
-        model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), **SIZES))
+        torch.manual_seed(seed)
+        model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), **SIZES | LARGER))
     else:
-        model = LlamaForSequenceClassification(LlamaConfig(vocab_size=len(tokenizer), **SIZES))
+        model = tiny_llama(tokenizer, seed=seed, **LARGER)
     backbone = folder.with_name(f"{folder.name}-backbone")
     if model_type == "adapter":
         model.save_pretrained(backbone)

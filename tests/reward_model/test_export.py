@@ -12,10 +12,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Llam
 from trl import GRPOConfig, GRPOTrainer
 
 from arena_data.errors import BattleError
+from benchmarks.tiny_models import byte_tokenizer
 from reward_model import export as exporting
 from reward_model.api import RewardModel
 from reward_model.backbone import ModelError
-from tests.reward_model.run_directories import byte_tokenizer, make_run
+from tests.reward_model.run_directories import make_run
 
 PROMPTS = ["What is 2 + 2?", "Sing.", ["Hi?", "And now?"]]
 RESPONSES = ["4.", "La la la, la la.", ["Hello.", "Bye."]]

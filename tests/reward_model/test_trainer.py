@@ -8,10 +8,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
+from transformers import TrainerCallback
 
 from arena_data.schema import FEATURES
+from benchmarks.tiny_models import byte_tokenizer, tiny_llama
 from reward_model.batch import BattleCollator
 from reward_model.config import TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
@@ -22,13 +22,6 @@ from reward_model.trainer import NotFiniteError, TieRewardTrainer
 BATTLES = 24
 WORDS = ["a", "list", "of", "words", "that", "are", "short", "and", "some", "rather", "longer", "than", "the", "others"]
 MakeTrainer = Callable[..., Any]
-
-
-def tokenizer_of_bytes() -> Any:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={"<pad>": 0} | {char: i + 1 for i, char in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return prepare_tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>"))
 
 
 def invented() -> datasets.Dataset:
@@ -54,7 +47,7 @@ def swapped(battles: datasets.Dataset) -> datasets.Dataset:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return tokenizer_of_bytes()
+    return prepare_tokenizer(byte_tokenizer())
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +66,9 @@ def rows(tokenizer: Any) -> Callable[..., datasets.Dataset]:
 
 
 def tiny_model(tokenizer: Any, style_features: int) -> Any:
-    torch.manual_seed(0)
-    config: Any = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=1024,
-        pad_token_id=0,
-        initializer_range=0.2,
+    model = tiny_llama(
+        tokenizer, hidden_size=16, intermediate_size=24, max_position_embeddings=1024, initializer_range=0.2
     )
-    config.num_labels = 1
-    model = LlamaForSequenceClassification(config)
     layer = install(model, style_features=style_features, tie_bias=-0.3)
     with torch.no_grad():
         for parameter in layer.parameters():
