@@ -19,6 +19,7 @@ import evaluate
 import numpy as np
 
 from reward_model.metrics import RESAMPLES, Measured, measure
+from reward_model.rows import floored_log
 
 CITATIONS = {
     "calibration_error": "Kumar, Liang & Ma (2019), Verified Uncertainty Calibration",
@@ -54,14 +55,13 @@ class BattleMetric(evaluate.Metric):
 
 
 def log_of(probabilities: Sequence[Sequence[float]]) -> np.ndarray:
-    """float64 [n, 3], -inf for 0. Raises: ValueError for rows that are not three shares of 1."""
+    """float64 [n, 3], `rows.FLOOR` for 0. Raises: ValueError for rows that are not three shares of 1."""
     checked = np.asarray(probabilities, dtype=np.float64).reshape(-1, 3)
     wrong = ~((checked >= 0).all(axis=1) & (np.abs(checked.sum(axis=1) - 1) < 1e-3))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise ValueError(f"prediction of row {row + 1} is {checked[row].tolist()}; expected three probabilities")
-    with np.errstate(divide="ignore"):
-        return np.log(checked)
+    return floored_log(checked)
 
 
 def flat(found: Mapping[str, Measured]) -> dict[str, float]:

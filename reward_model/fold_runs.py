@@ -23,7 +23,7 @@ from arena_data.submission import align, read_submission, write_submission
 from reward_model import calibration
 from reward_model.finish import HELD_OUT, held_out_metrics
 from reward_model.resuming import SETTINGS
-from reward_model.rows import FLOOR
+from reward_model.rows import floored_log
 from reward_model.run_directory import StyleHead, read_run, write_run
 from reward_model.settings import CALIBRATION, CARD, CONFIG, CURVES, METRICS, MODEL_FILES, STYLE
 
@@ -73,8 +73,7 @@ def _out_of_fold(output_dir: str, folders: Sequence[Path], battles: datasets.Dat
         values.append(shares)
     probabilities = align(battles["id"], ids, np.concatenate(values), folders[0].parent / OUT_OF_FOLD)
     write_submission(Path(output_dir) / OUT_OF_FOLD, battles["id"], probabilities)
-    with np.errstate(divide="ignore"):
-        return np.maximum(np.log(probabilities), FLOOR)
+    return floored_log(probabilities)
 
 
 def _average_model(folders: Sequence[Path], output: Path, weights: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from arena_data.errors import BattleError
 from arena_data.submission import COLUMNS, align, read_submission
-from reward_model.rows import FloatArray
+from reward_model.rows import FloatArray, floored_log
 
 if TYPE_CHECKING:
     import datasets
@@ -49,10 +49,9 @@ def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
 
 
 def read_log_probs(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
-    """Ids and float64 [n, 3], -inf for a probability of 0. Raises: BattleError as `read_submission`."""
+    """Ids and float64 [n, 3], `rows.FLOOR` for a probability of 0. Raises: BattleError as `read_submission`."""
     ids, probabilities = read_submission(path)
-    with np.errstate(divide="ignore"):
-        return ids, np.log(probabilities)
+    return ids, floored_log(probabilities)
 
 
 def log_probs_of(

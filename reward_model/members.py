@@ -16,12 +16,12 @@ import numpy.typing as npt
 from arena_data.errors import BattleError
 from arena_data.schema import LABELS
 from arena_data.style import STYLE_VERSION, StyleArrays, style_arrays
-from arena_data.submission import align, read_submission
+from arena_data.submission import align
 from reward_model.blending import Blend
 from reward_model.deadline import Deadline
 from reward_model.json_files import read_json
+from reward_model.labelled import read_log_probs
 from reward_model.processes import Team
-from reward_model.rows import FLOOR
 from reward_model.run_directory import RunDirectory, read_run
 from reward_model.settings import BLEND, CONFIG
 from reward_model.shards import ShardStore, fingerprint
@@ -313,12 +313,10 @@ class FileMember:
 
     def __init__(self, path: str):
         self.name, self.path = Path(path).name, path
-        self.ids, self.probabilities = read_submission(path)
+        self.ids, self.log_probs = read_log_probs(path)
 
     def predict(self, job: Job) -> MemberPrediction:
-        aligned = align(job.battles["id"], self.ids, self.probabilities, self.path)
-        with np.errstate(divide="ignore"):
-            return MemberPrediction.whole(np.maximum(np.log(aligned), FLOOR))
+        return MemberPrediction.whole(align(job.battles["id"], self.ids, self.log_probs, self.path))
 
     def work(self, job: Job) -> None:
         """Nothing: it is done already."""

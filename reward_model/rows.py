@@ -16,6 +16,12 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+def floored_log(probabilities: npt.ArrayLike) -> FloatArray:
+    """Natural logarithms, float64 of the same shape; of a probability below what float32 still tells from 0, `FLOOR`."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(np.log(np.asarray(probabilities, dtype=np.float64)), FLOOR)
+
+
 def check_log_probs(log_probs: npt.ArrayLike) -> FloatArray:
     """float64 [n, 3], no entry below `FLOOR`. Raises: ValueError for another shape, NaN or +inf."""
     checked = np.asarray(log_probs, dtype=np.float64)
