@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena_data.output import write_bytes_atomically
+from reward_model.resampling import Resampling
 
 BOOTSTRAPS = 2000
 FloatArray = npt.NDArray[np.float64]
@@ -108,10 +109,5 @@ def interval(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> str:
 
 def bounds(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """The interval alone."""
-    _, group = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(group, weights=values), np.bincount(group)
-    random = np.random.default_rng(seed)
-    drawn = random.integers(len(sums), size=(BOOTSTRAPS, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    estimate = Resampling(groups.tolist(), BOOTSTRAPS, seed).mean(values)
+    return estimate["low"], estimate["high"]

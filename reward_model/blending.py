@@ -26,6 +26,7 @@ from scipy.special import log_softmax, logsumexp
 
 from reward_model import calibration
 from reward_model.calibration import Calibration
+from reward_model.resampling import INTERVAL, draws
 from reward_model.rows import (
     FloatArray,
     check_groups,
@@ -39,7 +40,6 @@ from reward_model.softmax_fit import fit_logits
 
 POOLINGS = ("logarithmic", "linear")
 RESAMPLES = 200
-INTERVAL = (2.5, 97.5)  # percent
 
 
 def pool(log_probs: Sequence[npt.ArrayLike], weights: npt.ArrayLike, pooling: str = "logarithmic") -> FloatArray:
@@ -262,11 +262,9 @@ def _weight_intervals(
 ) -> tuple[tuple[float, float], ...]:
     if resamples == 0:
         return ()
-    generator = np.random.default_rng(seed)
-    groups = int(group_of_row.max()) + 1
     drawn = []
-    for _ in range(resamples):
-        counts = np.bincount(generator.integers(groups, size=groups), minlength=groups)[group_of_row].astype(float)
+    for by_group in draws(int(group_of_row.max()) + 1, resamples, seed):
+        counts = by_group[group_of_row].astype(float)
         seen = counts > 0
         drawn.append(_fit_weights(logits[:, seen], targets[seen], pooling, counts[seen]))
     low, high = np.percentile(np.stack(drawn), INTERVAL, axis=0)

@@ -28,10 +28,9 @@ from reward_model.reliability import (
     reliability_curve,
     top_label_squared_error,
 )
+from reward_model.resampling import INTERVAL, RESAMPLES, draws
 from reward_model.rows import FloatArray, check_groups, check_log_probs, check_verdicts, group_numbers, row_losses
 
-RESAMPLES = 1000
-INTERVAL = (2.5, 97.5)  # percent
 SWAP = (1, 0, 2)
 
 
@@ -228,11 +227,9 @@ def bootstrap(
         groups: [n] names.
     """
     group_of_row = group_numbers(groups)
-    count = int(group_of_row.max()) + 1
-    generator = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {name: [] for name in statistics}
-    for _ in range(resamples):
-        weights = np.bincount(generator.integers(count, size=count), minlength=count)[group_of_row].astype(np.float64)
+    for counts in draws(int(group_of_row.max()) + 1, resamples, seed):
+        weights = counts[group_of_row].astype(np.float64)
         for name, statistic in statistics.items():
             drawn[name].append(statistic(weights))
     everything = np.ones(len(group_of_row))

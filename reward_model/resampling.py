@@ -1,20 +1,29 @@
-"""Intervals for means, shares and slopes: the bootstrap, clustered by prompt.
+"""The bootstrap, clustered by prompt, and with it intervals for means, shares and slopes.
 
-Battles about one prompt err together, so whole prompts are drawn, with replacement, as many as there are. Everything
-here is a ratio of two sums over battles (a mean is a sum over a count, a slope through the origin is Σxy / Σx²), so
-a draw needs only each prompt's sums, and thousands of draws over 57,000 battles take a second.
+Battles about one prompt err together, so whole prompts are drawn, with replacement, as many as there are. What
+`Resampling` gives is a ratio of two sums over battles (a mean is a sum over a count, a slope through the origin is
+Σxy / Σx²), so a draw needs only each prompt's sums, and thousands of draws over 57,000 battles take a second. Other
+statistics (`reward_model.metrics`, weights of blends) are reckoned anew from each of the same draws.
 
 Source: Field & Welsh (2007), "Bootstrapping clustered data", JRSS B 69; percentile intervals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 RESAMPLES = 1000
+INTERVAL = (2.5, 97.5)  # percent
 Estimate = dict[str, Any]  # value, low, high: float or None; battles: int
+
+
+def draws(prompts: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """How often each prompt is drawn, int64 [prompts], once a resample."""
+    random = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(random.integers(prompts, size=prompts), minlength=prompts)
 
 
 class Resampling:
@@ -28,12 +37,11 @@ class Resampling:
 
     def __init__(self, groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0):
         names, self._group_of_row = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-        count, random = len(names), np.random.default_rng(seed)
         self.battles = len(self._group_of_row)
-        # How often each prompt is drawn; more than 255 times out of n draws does not happen.
-        self._drawn = np.zeros((resamples if count else 0, count), dtype=np.uint8)
-        for draw in self._drawn:
-            draw += np.bincount(random.integers(count, size=count), minlength=count).astype(np.uint8)
+        # More than 255 times out of n draws does not happen.
+        self._drawn = np.zeros((resamples if len(names) else 0, len(names)), dtype=np.uint8)
+        for row, drawn in enumerate(draws(len(names), len(self._drawn), seed)):
+            self._drawn[row] = drawn
 
     def _drawn_sums(self, columns: np.ndarray) -> np.ndarray:
         """float64 [resamples, k]: the sums over the battles of each draw. columns: float [n, k]."""
@@ -60,7 +68,7 @@ class Resampling:
             return {"value": None, "low": None, "high": None, "battles": 0}
         sums = self._drawn_sums(np.stack([top, bottom], axis=1))
         drawn = sums[sums[:, 1] > 0]
-        low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+        low, high = np.percentile(drawn[:, 0] / drawn[:, 1], INTERVAL) if len(drawn) else (np.nan, np.nan)
         # One prompt says nothing about the spread between prompts.
         few = len(np.unique(self._group_of_row[bottom != 0])) < 2
         value = float(top.sum() / bottom.sum())
