@@ -22,7 +22,7 @@ from reward_model.blending import POOLINGS, Blend, check_weights, fit_blend
 from reward_model.calibration import Calibration
 from reward_model.json_files import read_json, write_json
 from reward_model.labelled import log_probs_of, read_labelled
-from reward_model.prediction_flags import add_loading_flags, loading_of, parse_with_loading
+from reward_model.prediction_flags import command_parser, loading_of, parse_command
 from reward_model.rows import FloatArray, row_losses
 from reward_model.settings import BLEND, CALIBRATION
 
@@ -30,7 +30,7 @@ from reward_model.settings import BLEND, CALIBRATION
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status. Raises: BattleError or ValueError for bad input."""
     parser = _parser()
-    options = parse_with_loading(parser, arguments)
+    options = parse_command(parser, arguments)
     if options.weights is not None:
         check_weights(options.weights, len(options.members))
     if options.out_of_fold is not None and len(options.out_of_fold) != len(options.members):
@@ -44,20 +44,24 @@ def main(arguments: Sequence[str]) -> int:
             raise BattleError("is a blend", file=member, expected="its members, to be weighed with the others")
     rows = read_labelled(options.input)
     sources = options.out_of_fold or options.members
-    log_probs, scored = log_probs_of(sources, rows, lambda: loading_of(options, calibrated=True))
+    members, rows = log_probs_of(sources, rows, lambda: loading_of(options, calibrated=True))
     if options.out_of_fold:
-        log_probs = [as_predicted(member, raw) for member, raw in zip(options.members, log_probs, strict=True)]
-    verdicts = rows.verdicts[scored]
-    members = [member[scored] for member in log_probs]
-    groups = None if rows.groups is None else [rows.groups[row] for row in np.flatnonzero(scored)]
+        members = [as_predicted(member, raw) for member, raw in zip(options.members, members, strict=True)]
     blend = fit_blend(
-        members, verdicts, groups, None, options.pooling, options.seed, options.resamples, weights=options.weights
+        members,
+        rows.verdicts,
+        rows.groups,
+        None,
+        options.pooling,
+        options.seed,
+        options.resamples,
+        weights=options.weights,
     )
     folder = Path(options.output)
     blend = replace(blend, members=tuple(stored_name(member, folder) for member in options.members))
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / BLEND, blend.to_json())
-    alone = [float(row_losses(np.maximum(member, np.log(1e-15)), verdicts).mean()) for member in members]
+    alone = [float(row_losses(np.maximum(member, np.log(1e-15)), rows.verdicts).mean()) for member in members]
     print(summary(blend, options.members, alone))
     print(f"{folder}: use it with predict.py --model {folder}")
     return 0
@@ -92,13 +96,7 @@ def summary(blend: Blend, members: Sequence[str], alone: Sequence[float]) -> str
 
 
 def _parser() -> argparse.ArgumentParser:
-    head, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m reward_model blend",
-        description=head,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("blend", __doc__)
     parser.add_argument("members", nargs="+", metavar="D", help="run or baseline directories, or CSV files")
     parser.add_argument("--input", required=True, metavar="FILE", help="labelled battles, held out from all members")
     parser.add_argument("--output", required=True, metavar="B", help="folder to write blend.json to")
@@ -107,5 +105,4 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="take these, one a member")
     parser.add_argument("--resamples", type=int, default=200, metavar="N", help="for intervals; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of folds and resamples; default: %(default)s")
-    add_loading_flags(parser)
     return parser

@@ -18,8 +18,8 @@ from arena_data.errors import BattleError
 from arena_data.submission import align, write_submission
 from reward_model.calibration import METHODS, Calibration, fit
 from reward_model.json_files import read_json, write_json
-from reward_model.labelled import log_probs_of, read_labelled, read_log_probs
-from reward_model.prediction_flags import add_loading_flags, loading_of, parse_with_loading
+from reward_model.labelled import LabelledRows, log_probs_of, read_labelled, read_log_probs
+from reward_model.prediction_flags import command_parser, loading_of, parse_command
 from reward_model.rows import FloatArray
 from reward_model.settings import BLEND, CALIBRATION
 
@@ -27,7 +27,7 @@ from reward_model.settings import BLEND, CALIBRATION
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status. Raises: BattleError or ValueError for bad input."""
     parser = _parser()
-    options = parse_with_loading(parser, arguments)
+    options = parse_command(parser, arguments)
     form = _form(options)
     if form is None:
         parser.error("give D --input, or --predictions --input --output, or --apply --predictions --output; see --help")
@@ -36,13 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    head, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m reward_model calibrate",
-        description=head,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("calibrate", __doc__)
     parser.add_argument("model", nargs="?", metavar="D", help="a run directory or a baseline's")
     parser.add_argument("--input", metavar="FILE", help="labelled battles for D; verdicts by id for --predictions")
     parser.add_argument("--predictions", metavar="P.csv", help="probabilities by id")
@@ -55,7 +49,6 @@ def _parser() -> argparse.ArgumentParser:
         help="let auto take a map that treats A and B differently if it is clearly better; "
         "a model that does not care about their order will then do so",
     )
-    add_loading_flags(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
     return parser
 
@@ -80,16 +73,15 @@ def refit(options: argparse.Namespace) -> None:
             what, file=options.model, expected="a run directory or a baseline's", fix="use blend or --predictions"
         )
     rows = read_labelled(options.input)
-    (log_probs,), scored = log_probs_of([options.model], rows, lambda: loading_of(options, calibrated=False))
-    groups = None if rows.groups is None else [rows.groups[row] for row in np.flatnonzero(scored)]
-    write(options.output or folder / CALIBRATION, _fitted(options, log_probs[scored], rows.verdicts[scored], groups))
+    (log_probs,), rows = log_probs_of([options.model], rows, lambda: loading_of(options, calibrated=False))
+    write(options.output or folder / CALIBRATION, _fitted(options, log_probs, rows))
 
 
 def fit_predictions(options: argparse.Namespace) -> None:
     """Two CSV files in, calibration.json out."""
     rows = read_labelled(options.input)
     log_probs = align(rows.ids, *read_log_probs(options.predictions), options.predictions)
-    write(options.output, _fitted(options, log_probs, rows.verdicts, rows.groups))
+    write(options.output, _fitted(options, log_probs, rows))
 
 
 def apply_to_predictions(options: argparse.Namespace) -> None:
@@ -111,7 +103,6 @@ def write(path: str | Path, calibration: Calibration) -> None:
     )
 
 
-def _fitted(
-    options: argparse.Namespace, log_probs: FloatArray, verdicts: FloatArray, groups: Sequence[str] | None
-) -> Calibration:
-    return fit(log_probs, verdicts, groups, options.method, options.seed, swap_exact=not options.any_map)
+def _fitted(options: argparse.Namespace, log_probs: FloatArray, rows: LabelledRows) -> Calibration:
+    swap_exact = not options.any_map
+    return fit(log_probs, rows.verdicts, rows.groups, options.method, options.seed, swap_exact=swap_exact)

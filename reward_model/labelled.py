@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from arena_data.errors import BattleError
 from arena_data.submission import COLUMNS, align, read_submission
@@ -30,6 +31,15 @@ class LabelledRows:
     verdicts: FloatArray
     groups: list[str] | None
     battles: "datasets.Dataset | None"
+
+    def select(self, rows: npt.NDArray[np.intp]) -> "LabelledRows":
+        """Some of them, by their places."""
+        return LabelledRows(
+            [self.ids[row] for row in rows],
+            self.verdicts[rows],
+            None if self.groups is None else [self.groups[row] for row in rows],
+            None if self.battles is None else self.battles.select(rows),
+        )
 
 
 def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
@@ -56,7 +66,7 @@ def read_log_probs(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]
 
 def log_probs_of(
     sources: Sequence[str], rows: LabelledRows, options: "Callable[[], MemberOptions]"
-) -> tuple[list[FloatArray], np.ndarray]:
+) -> tuple[list[FloatArray], LabelledRows]:
     """What each of several models says of the rows.
 
     Args:
@@ -64,7 +74,7 @@ def log_probs_of(
         options: how models are loaded, asked for only where there is one to load.
 
     Returns:
-        float64 [n, 3] each; and bool [n], rows that all of them could score.
+        float64 [n, 3] each; and the rows, which are those that all of them could score.
 
     Raises: BattleError for a source that cannot be read, or that needs texts where there are none.
     """
@@ -88,7 +98,7 @@ def log_probs_of(
             scored &= ~prediction.failed
         if not scored.any():
             raise BattleError("none of the rows could be scored", file=models[0], found=members[models[0]].first_error)
-    return [found[path] for path in sources], scored
+    return [found[path][scored] for path in sources], rows.select(np.flatnonzero(scored))
 
 
 def _is_bare(path: str | os.PathLike[str]) -> bool:

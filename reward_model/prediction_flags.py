@@ -115,19 +115,30 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def add_loading_flags(made: argparse.ArgumentParser) -> None:
-    """Those of the flags that other commands need to predict with a model."""
-    made.add_argument("--offline", action="store_true", help="look for nothing on a network")
-    made.add_argument("--base_model", metavar="D", help="backbone directory for adapters")
-    made.add_argument("--batch_tokens", type=int, metavar="N", help="tokens of a batch")
-    made.add_argument(
-        "--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="of the model"
+def command_parser(command: str, text: str | None) -> argparse.ArgumentParser:
+    """A parser for `python -m reward_model COMMAND`, with those of the flags that it needs to predict with a model.
+
+    Args:
+        text: the module's docstring; its first line heads the help and the rest ends it.
+    """
+    head, _, rest = (text or "").partition("\n")
+    made = argparse.ArgumentParser(
+        prog=f"python -m reward_model {command}",
+        description=head,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--device", metavar="NAME", help="such as cpu or cuda:1")
+    add = made.add_argument_group("models").add_argument
+    add("--offline", action="store_true", help="look for nothing on a network")
+    add("--base_model", metavar="D", help="backbone directory for adapters")
+    add("--batch_tokens", type=int, metavar="N", help="tokens of a batch")
+    add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="of the model")
+    add("--device", metavar="NAME", help="such as cpu or cuda:1")
+    return made
 
 
-def parse_with_loading(made: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parsed flags, those of `add_loading_flags` among them; applies `--offline` at once."""
+def parse_command(made: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parsed flags of a `command_parser`; applies `--offline` at once."""
     options = made.parse_args(arguments)
     if options.offline:
         os.environ.update(OFFLINE)
@@ -135,7 +146,7 @@ def parse_with_loading(made: argparse.ArgumentParser, arguments: Sequence[str]) 
 
 
 def loading_of(options: argparse.Namespace, calibrated: bool) -> "MemberOptions":
-    """What `add_loading_flags` asks of a member. Imports what loads models."""
+    """What the flags of a `command_parser` ask of a member. Imports what loads models."""
     from reward_model.loading import LoadOptions
     from reward_model.members import MemberOptions
 
