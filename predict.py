@@ -69,17 +69,12 @@ def predict(flags: PredictionFlags, started: float) -> int:
 def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     """The battles; says what was odd about them. Raises: BattleError for input or output that will not do."""
     from arena_data.cleaning import oddity_lines
-    from arena_data.errors import BattleError
     from arena_data.loading import load_battles
     from arena_data.output import check_output
 
-    check_output(flags.output)
-    if Path(flags.output).resolve() in [Path(name).resolve() for name in (*flags.input, *flags.model)]:
-        raise BattleError("is read here and cannot be the output", file=flags.output, fix="name another --output")
+    check_output(flags.output, *flags.input, *flags.model)
     if flags.report:
-        from reward_model.report import check_page
-
-        check_page(flags.report, *flags.input, *flags.model, flags.output)
+        check_output(flags.report, *flags.input, *flags.model, flags.output)
     battles = load_battles(flags.input, labels="optional")
     if flags.report or flags.json:
         from reward_model.prediction_report import check_labels

@@ -17,7 +17,7 @@ import datasets
 from arena_data.errors import BattleError
 from arena_data.figures import percent
 from arena_data.loading import load_battles
-from arena_data.output import check_folder, write_atomically
+from arena_data.output import check_folder, check_output, write_atomically
 from arena_data.report import render
 from arena_data.shares import Figures
 from arena_data.splitting import write_split
@@ -45,18 +45,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _check_page(page: Path, files: Sequence[str]) -> None:
-    """Fails before the work is done rather than after it. Raises: BattleError."""
-    if page.is_dir():
-        raise BattleError("the page cannot be written: this is a folder", file=page)
-    if not page.absolute().parent.is_dir():
-        raise BattleError("the page cannot be written: its folder does not exist", file=page)
-    if not os.access(page.absolute().parent, os.W_OK):
-        raise BattleError("the page cannot be written: its folder is read-only", file=page)
-    if page.exists() and any(Path(file).exists() and page.samefile(file) for file in files):
-        raise BattleError("the page would overwrite the battles it is about", file=page, fix="choose another --report")
-
-
 def _summary(figures: Figures, page: Path | None) -> str:
     verdicts = figures["overview"]["verdicts"]
     shares = ", ".join(f"{label} {percent(share['share'])}" for label, share in verdicts.items())
@@ -70,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         if options.report is not None:
-            _check_page(options.report, options.files)
+            check_output(options.report, *options.files)
         if options.split is not None:
             check_folder(options.split)
         battles = load_battles(options.files, labels="optional")

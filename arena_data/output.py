@@ -49,21 +49,34 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
+def check_output(path: str | os.PathLike[str], *used: str | os.PathLike[str]) -> None:
     """Finds out before long work whether the path can be written, without touching what is there.
 
-    Raises: BattleError for a directory, a missing or read-only folder, or something that is no regular file.
+    Args:
+        used: what else is read or written: files, or names that need not be files.
+
+    Raises: BattleError for a directory, a missing or read-only folder, something that is no regular file, or a file that
+        is one of those used.
     """
     try:
         target = Path(path).resolve()
         if target.exists() and not target.is_file():
             raise OSError("is a directory" if target.is_dir() else "not a regular file")
+        if any(_is_same(target, file) for file in used):
+            raise OSError("it would overwrite what is read or written here; name another file")
         probe = target.with_name(f".{secrets.token_hex(8)}.part")
         probe.touch(exist_ok=False)
         probe.unlink()
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+
+
+def _is_same(target: Path, used: str | os.PathLike[str]) -> bool:
+    """Whether both are or will be one file; links are followed."""
+    if os.path.realpath(used) == os.fspath(target):
+        return True
+    return os.path.exists(used) and target.exists() and os.path.samefile(used, target)
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -10,10 +10,8 @@ which holds no script, asks for nothing, and shows what the data holds as text.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
-from arena_data.errors import BattleError
 from arena_data.output import write_atomically
 from arena_data.page import render_page
 from reward_model.audit_pictures import AUDIT_PICTURES
@@ -32,28 +30,6 @@ from reward_model.report_sections import NOTE, head_tiles, report_sections, surp
 from reward_model.resampling import Resampling
 
 Figures = dict[str, Any]
-
-
-def check_page(page: str | os.PathLike[str], *inputs: str | os.PathLike[str]) -> None:
-    """Fails before the work is done rather than after it. inputs: files that the page must not overwrite.
-
-    Raises: BattleError where the page could not be written.
-    """
-    path = Path(page)
-    folder = path.absolute().parent
-    reason = None
-    if path.is_dir():
-        reason = "this is a folder"
-    elif not folder.is_dir():
-        reason = "its folder does not exist"
-    elif not os.access(folder, os.W_OK):
-        reason = "its folder is read-only"
-    elif any(path.resolve() == Path(file).resolve() for file in inputs):
-        reason = "it would overwrite a file that is read or written"
-    elif path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):
-        reason = "it would overwrite a file that is read"
-    if reason:
-        raise BattleError(f"the page cannot be written: {reason}", file=path, fix="choose another --report")
 
 
 def report_json(data: ReportData) -> Figures:

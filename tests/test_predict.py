@@ -265,7 +265,7 @@ def test_the_input_is_never_overwritten(run: Path, tmp_path: Path, capsys: pytes
     file = write_csv(tmp_path / "battles.csv", [["1", "Hi", "Hello", "Bye"]])
     before = file.read_bytes()
     assert predict.main(flags(run, file, file)) == 2
-    say_no(capsys, "battles.csv", "cannot be the output")
+    say_no(capsys, "battles.csv", "it would overwrite what is read")
     assert file.read_bytes() == before
 
 

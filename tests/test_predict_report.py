@@ -115,7 +115,7 @@ def test_what_cannot_be_reported_is_refused_before_a_model_is_loaded(
     for page in (tmp_path, tmp_path / "absent" / "r.html", labelled, output):
         before = page.read_bytes() if page.is_file() else None
         assert predict.main(flags([run], labelled, output, "--report", str(page))) == 2
-        assert "the page cannot be written" in error_of(capsys)
+        assert f"{page}: cannot be written" in error_of(capsys)
         assert before == (page.read_bytes() if page.is_file() else None)
     assert not output.exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arena_data.errors import BattleError
-from arena_data.output import write_atomically, write_bytes_atomically
+from arena_data.output import check_output, write_atomically, write_bytes_atomically
 
 
 def permissions(path: Path) -> int:
@@ -122,3 +122,22 @@ def test_what_cannot_be_written_is_one_line_that_names_the_path(tmp_path: Path) 
         assert "\n" not in str(caught.value) and str(path).replace("\n", " ") in str(caught.value)
     assert sorted(os.listdir(tmp_path)) == before and (tmp_path / "file").read_text() == "old"
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_an_output_is_checked_before_the_work_and_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
+    battles, page = tmp_path / "battles.csv", tmp_path / "page.html"
+    battles.write_text("id")
+    (tmp_path / "hard").hardlink_to(battles)
+    (tmp_path / "soft").symlink_to(battles)
+    before = sorted(os.listdir(tmp_path))
+    check_output(page, battles, "user/name", "a*.csv", "n" * 300)
+    check_output(battles)
+    for wrong in (battles, tmp_path / "hard", tmp_path / "soft"):
+        with pytest.raises(BattleError, match=f"{wrong.name}: cannot be written: it would overwrite what is read"):
+            check_output(wrong, battles)
+    with pytest.raises(BattleError, match="it would overwrite"):
+        check_output(page, tmp_path / "absent" / ".." / "page.html")
+    for wrong in (tmp_path, tmp_path / "absent" / "page.html"):
+        with pytest.raises(BattleError, match=f"{wrong}: cannot be written: "):
+            check_output(wrong)
+    assert sorted(os.listdir(tmp_path)) == before and battles.read_text() == "id"
