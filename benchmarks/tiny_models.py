@@ -21,13 +21,12 @@ SIZES: dict[str, Any] = {
 
 def byte_tokenizer(*, encoder: bool = False) -> PreTrainedTokenizerFast:
     """A fast tokenizer whose tokens are bytes; an encoder's frames a text with [CLS] and [SEP]."""
-    special = ["<pad>", "[CLS]", "[SEP]"] if encoder else ["<pad>", "<eos>"]
-    tokens = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokens = ["<pad>", "<eos>", "[CLS]", "[SEP]", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     backend = Tokenizer(models.BPE(vocab={token: place for place, token in enumerate(tokens)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     if not encoder:
         return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>")
-    backend.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]")
 
 
