@@ -12,6 +12,7 @@ trackers. What is put in its place, with the reason:
 
 import contextlib
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -174,7 +175,7 @@ class TieRewardTrainer(RewardTrainer):
         plugin = self.args.deepspeed_plugin
         if self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
             return None
-        return packed_reader(self.model, self.args.max_length or 0)
+        return packed_reader(self.model, self.args.max_length or sys.maxsize)
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._packed is None else self._packed.reading()
