@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--battles", type=int, default=96)
     parser.add_argument("--max_length", type=int, default=512)
+    parser.add_argument("--full_rows", action="store_true", help="only battles of which both sides fill max_length")
     parser.add_argument("--batch_tokens", type=int, default=4096)
     parser.add_argument("--use_peft", action="store_true", help="LoRA of rank 16 on all linear layers")
     parser.add_argument("--bf16", action="store_true")
@@ -87,8 +88,13 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
     set_seed(0)
     tokenizer = load_tokenizer(options.model_name_or_path)
     battles = load_battles(options.train_file, labels="required")
-    chosen = np.random.default_rng(0).permutation(len(battles))[: options.battles]
-    rows = training_rows(battles.select(chosen), BattleEncoder(tokenizer, options.max_length), None, None)
+    order = np.random.default_rng(0).permutation(len(battles))
+    if not options.full_rows:
+        order = order[: options.battles]
+    rows = training_rows(battles.select(order), BattleEncoder(tokenizer, options.max_length), None, None)
+    if options.full_rows:
+        shorter = np.minimum(rows["length_a"], rows["length_b"])
+        rows = rows.select(np.flatnonzero(shorter == options.max_length)[: options.battles])
     lengths = np.stack([rows["length_a"], rows["length_b"]], axis=1)
     batch = round(len(rows) / len(pack(np.arange(len(rows)), lengths, options.batch_tokens)))
     arguments = ModelConfig(
