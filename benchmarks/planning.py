@@ -1,8 +1,9 @@
 """The planner against measured runs: `python -m benchmarks.planning`.
 
 Each run is a process of its own (`benchmarks.training_speed --one ours`): one epoch on one CPU process, on battles that fill
-max_length, as the planner takes every row to do. Memory is peak resident memory against the planner's total. For time the planner needs an MFU: each run's time is foretold with the MFU of
-the run before it in the list, never with its own. Printed are both, measured over planned; within 15 % is what is wanted.
+max_length, as the planner takes every row to do. Memory is peak resident memory against the planner's total. For time the
+planner needs an MFU: each run's time is foretold with the MFU of the run before it in the list, never with its own. Printed
+are both, measured over planned; within 15 % is what is wanted.
 About 10 minutes on two quiet cores.
 """
 
