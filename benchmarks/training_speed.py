@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--battles", type=int, default=96)
     parser.add_argument("--max_length", type=int, default=512)
-    parser.add_argument("--full_rows", action="store_true", help="only battles of which both sides fill max_length")
+    parser.add_argument("--full_rows", action="store_true", help="only battles of which both sides fill max_length to 95 %%")
     parser.add_argument("--batch_tokens", type=int, default=4096)
     parser.add_argument("--use_peft", action="store_true", help="LoRA of rank 16 on all linear layers")
     parser.add_argument("--bf16", action="store_true")
@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
     rows = training_rows(battles.select(order), BattleEncoder(tokenizer, options.max_length), None, None)
     if options.full_rows:
         shorter = np.minimum(rows["length_a"], rows["length_b"])
-        rows = rows.select(np.flatnonzero(shorter == options.max_length)[: options.battles])
+        rows = rows.select(np.flatnonzero(shorter >= 0.95 * options.max_length)[: options.battles])
     lengths = np.stack([rows["length_a"], rows["length_b"]], axis=1)
     batch = round(len(rows) / len(pack(np.arange(len(rows)), lengths, options.batch_tokens)))
     arguments = ModelConfig(

@@ -26,8 +26,9 @@ def to_one_dtype(model: torch.nn.Module, dtype: torch.dtype) -> None:
 
 
 def keep_packing(model: torch.nn.Module) -> None:
-    """Leaves 4-bit weights as they are packed: bitsandbytes 0.50 repacks them to evaluate on a CPU with AVX512-BF16, and
-    cannot once ZeRO 3 has partitioned them.
+    """Leaves 4-bit weights as they are packed: bitsandbytes 0.50 repacks them to evaluate on a CPU with AVX512-BF16, which
+    has no backward pass, so that training after an evaluation would go on without a gradient, and cannot be done once
+    ZeRO 3 has partitioned them.
     """
     module: Any
     for module in model.modules():

@@ -71,6 +71,7 @@ class TieRewardTrainer(RewardTrainer):
         super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)
         if args.device.type == "cpu":
             keep_freed_memory()
+            keep_packing(self.model)
         self._packed = self._packed_reader() if args.padding_free else None
         if self._packed is not None:
             self.data_collator = dataclasses.replace(collator, padding_free=True, shares=self._packed.causal)
@@ -81,7 +82,6 @@ class TieRewardTrainer(RewardTrainer):
                     parameter.data = parameter.data.float()
         if args.deepspeed_plugin is not None:
             if args.deepspeed_plugin.zero_stage == 3 and (args.bf16 or args.fp16):
-                keep_packing(self.model)
                 to_one_dtype(self.model, torch.bfloat16 if args.bf16 else torch.float16)
         elif args.fp16:  # PyTorch's gradient scaler takes float32 only
             to_one_dtype(self.model, torch.float32)
