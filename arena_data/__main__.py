@@ -2,7 +2,8 @@
 
 One page about verdicts, models, lengths, languages and what sways people, written whole or not at all. Standard output
 carries the figures as JSON where asked for; bars, summary and errors go to standard error. `--split` also writes the
-battles as two files that share no prompt. Exit status 2: bad input or an unwritable page, said in one line.
+battles as two files that share no prompt; `--teacher P.csv --output F.jsonl` writes them with a teacher's
+probabilities. Exit status 2: bad input or an unwritable page, said in one line.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from arena_data.report import render
 from arena_data.shares import Figures
 from arena_data.splitting import write_split
 from arena_data.statistics import describe
+from arena_data.teaching import write_taught
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -34,10 +36,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", metavar="FOLDER", help="write train.jsonl and test.jsonl, which share no prompt")
     parser.add_argument("--test_share", type=float, default=0.2, help="of the battles in test.jsonl (default: 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument("--teacher", nargs="+", metavar="P", help="a teacher's probabilities, csv in submission format")
+    parser.add_argument("--output", type=Path, metavar="F", help="with --teacher: the jsonl of battles to write")
     parser.add_argument("--num_proc", type=int, help="processes that read the texts; all cores if not given")
     options = parser.parse_args(arguments)
-    if options.report is None and options.split is None and not options.json:
-        parser.error("nothing to do: give --report PAGE, --json or --split FOLDER")
+    if (options.teacher is None) != (options.output is None):
+        parser.error("--teacher and --output go together")
+    if options.output is not None and options.output.suffix != ".jsonl":
+        parser.error(f"--output is {options.output}; expected a name that ends in .jsonl")
+    if options.report is None and options.split is None and options.teacher is None and not options.json:
+        parser.error("nothing to do: give --report PAGE, --json, --split FOLDER or --teacher P --output F.jsonl")
     if not 0 < options.test_share < 1:
         parser.error(f"--test_share is {options.test_share}; expected a number above 0 and below 1")
     if options.num_proc is not None and options.num_proc < 1:
@@ -61,12 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_output(options.report, *options.files)
         if options.split is not None:
             check_folder(options.split)
+        if options.output is not None:
+            check_output(options.output)
         battles = load_battles(options.files, labels="optional")
         assert isinstance(battles, datasets.Dataset)  # streaming was not asked for
         if options.split is not None:
             sizes = write_split(battles, options.split, options.test_share, options.seed)
             print(
                 "; ".join(f"{options.split}/{name}.jsonl: {n:,} battles" for name, n in sizes.items()), file=sys.stderr
+            )
+        if options.teacher is not None:
+            counts = write_taught(battles, options.teacher, options.output)
+            print(
+                f"{options.output}: {counts['written']:,} battles, {counts['untaught']:,} of them without a teacher; "
+                f"{counts['left_out']:,} left out that have neither verdict nor teacher",
+                file=sys.stderr,
             )
         if options.report is None and not options.json:
             return 0

@@ -26,11 +26,12 @@ def write_split(battles: datasets.Dataset, folder: str, test_share: float, seed:
     parts = grouped_split(battles, {"train": 1 - test_share, "test": test_share}, seed)
     target = check_folder(folder)
     for name, part in parts.items():
-        write_bytes_atomically(target / f"{name}.jsonl", b"".join(_line(row) for row in part))
+        write_bytes_atomically(target / f"{name}.jsonl", b"".join(battle_line(row) for row in part))
     return {name: len(part) for name, part in parts.items()}
 
 
-def _line(battle: dict[str, object]) -> bytes:
+def battle_line(battle: dict[str, object]) -> bytes:
+    """One battle as a line of JSON, its verdict as `votes` and its teacher where it has them."""
     row = {name: battle[name] for name in COLUMNS}
     row |= {
         name: battle[column]
