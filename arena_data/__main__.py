@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.split is not None:
             check_folder(options.split)
         if options.output is not None:
-            check_output(options.output)
+            check_output(options.output, *options.files, *options.teacher)
         battles = load_battles(options.files, labels="optional")
         assert isinstance(battles, datasets.Dataset)  # streaming was not asked for
         if options.split is not None:

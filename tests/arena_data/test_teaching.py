@@ -56,3 +56,10 @@ def test_a_bad_teacher_is_refused_in_one_line(
     message = capsys.readouterr().err
     assert said in message and message.count("\n") == 1
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_battles_themselves_are_not_overwritten(files: list[str], tmp_path: Path) -> None:
+    assert _teach(files, tmp_path, "2,0.25,0.5,0.25\n") == 0
+    before = (tmp_path / "out.jsonl").read_bytes()
+    assert _teach([str(tmp_path / "out.jsonl")], tmp_path, "2,0.5,0.25,0.25\n") == 2
+    assert (tmp_path / "out.jsonl").read_bytes() == before
