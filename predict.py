@@ -192,7 +192,7 @@ def keep_quiet() -> None:
     """Warnings in one line each, and none of what only a library's developers can mend."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {' '.join(str(message).split())}\n"
     warnings.simplefilter("ignore", FutureWarning)
-    # bitsandbytes 0.50 tells everybody on a CPU that an optional package is missing.
+    # bitsandbytes 0.50 tells of each cast that its 8-bit layers make.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 

@@ -4,6 +4,9 @@ Any flag overrides the recipe. Started again with the same output directory it g
 `--folds 5` it trains five times, each time without a fifth of the prompts.
 """
 
+import reward_model  # noqa: F401  before Transformers: it keeps a warning of bitsandbytes off the screen
+
+# isort: split
 import copy
 import dataclasses
 import os
