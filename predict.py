@@ -18,7 +18,7 @@ from reward_model.prediction_flags import PredictionFlags, parse_flags
 if TYPE_CHECKING:
     import datasets
 
-    from reward_model.members import FloatArray, Job
+    from reward_model.jobs import FloatArray, Job
     from reward_model.predictor import Prediction, Predictor
     from reward_model.processes import Team
 
@@ -89,7 +89,8 @@ def prepare(
 ) -> "tuple[Predictor, Job]":
     """Opens the models and plans the work of this process."""
     from reward_model.deadline import Deadline
-    from reward_model.members import Job, check_rewards
+    from reward_model.jobs import Job
+    from reward_model.members import check_rewards
     from reward_model.predictor import Predictor
     from reward_model.processes import device_of, share_cores
     from reward_model.shards import work_folder
@@ -153,8 +154,9 @@ def report(flags: PredictionFlags, job: "Job", predictor: "Predictor", predictio
 
 def peers_of(flags: PredictionFlags, battles: "datasets.Dataset") -> "dict[str, FloatArray]":
     """Log-probabilities of the systems to compare with: those that are named, or simple ones fitted out of fold."""
+    from reward_model.jobs import Job, MemberOptions
     from reward_model.loading import LoadOptions
-    from reward_model.members import Job, MemberOptions, open_member
+    from reward_model.members import open_member
 
     if flags.peers is None:
         from baselines.peers import cross_fitted

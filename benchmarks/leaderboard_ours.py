@@ -13,8 +13,9 @@ import numpy as np
 from baselines.base import FloatArray, verdicts_of
 from benchmarks.leaderboard_systems import System, train_files
 from benchmarks.results import Predictions
+from reward_model.jobs import Job, MemberOptions
 from reward_model.loading import LoadOptions
-from reward_model.members import Job, MemberOptions, open_member
+from reward_model.members import open_member
 from reward_model.run_directory import read_run
 
 

@@ -174,7 +174,7 @@ def cross_encoder(options: argparse.Namespace) -> Callable[[datasets.Dataset], n
 
 
 def ours(options: argparse.Namespace) -> Callable[[datasets.Dataset], np.ndarray]:
-    from reward_model.members import Job
+    from reward_model.jobs import Job
     from reward_model.prediction_flags import PredictionFlags
     from reward_model.predictor import Predictor
 

@@ -19,9 +19,10 @@ import numpy.typing as npt
 from arena_data.errors import BattleError
 from arena_data.in_memory import Text, make_battles
 from reward_model.battle_scores import BattleScores
+from reward_model.jobs import Job, MemberOptions
 from reward_model.loading import LoadOptions
-from reward_model.members import Job, MemberOptions, RunMember
 from reward_model.run_directory import read_run
+from reward_model.run_member import RunMember
 
 # What a published run consists of; a repository may hold more, and pickles among it.
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")

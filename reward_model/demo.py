@@ -19,7 +19,7 @@ from arena_data.errors import BattleError
 from arena_data.loading import load_battles
 from reward_model.api import RewardModel
 from reward_model.demo_parts import bars, compare, style_table, swap_line
-from reward_model.members import Job
+from reward_model.jobs import Job
 from reward_model.prediction_report import Reported, check_labels, labelled, own_prior, report_data
 from reward_model.predictor import Predictor
 from reward_model.report import render_report, report_json

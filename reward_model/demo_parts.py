@@ -12,7 +12,7 @@ from arena_data.in_memory import make_battles
 from arena_data.style import RESPONSE_FEATURES, style_arrays
 from reward_model.api import Probabilities, RewardModel
 from reward_model.data import StyleScale, pair_array
-from reward_model.members import Job
+from reward_model.jobs import Job
 from reward_model.run_directory import StyleHead
 
 SHOWN_FEATURES = 6

@@ -20,7 +20,7 @@ from reward_model.rows import FloatArray, floored_log
 if TYPE_CHECKING:
     import datasets
 
-    from reward_model.members import MemberOptions
+    from reward_model.jobs import MemberOptions
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def log_probs_of(
                 file=models[0],
                 expected="labelled battles, with prompt and responses",
             )
-        from reward_model.members import Job, open_member
+        from reward_model.jobs import Job
+        from reward_model.members import open_member
 
         members = {path: open_member(path, options()) for path in models}
         job = Job(rows.battles, progress=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reward_model.members import MemberOptions
+    from reward_model.jobs import MemberOptions
 
 # What Transformers, PEFT, datasets and the Hub client need to stay off the network; they read it when imported.
 OFFLINE = {
@@ -147,8 +147,8 @@ def parse_command(made: argparse.ArgumentParser, arguments: Sequence[str]) -> ar
 
 def loading_of(options: argparse.Namespace, calibrated: bool) -> "MemberOptions":
     """What the flags of a `command_parser` ask of a member. Imports what loads models."""
+    from reward_model.jobs import MemberOptions
     from reward_model.loading import LoadOptions
-    from reward_model.members import MemberOptions
 
     load = LoadOptions(base_model=options.base_model, dtype=options.dtype, device=options.device)
     return MemberOptions(load=load, batch_tokens=options.batch_tokens, calibrated=calibrated)

@@ -15,9 +15,11 @@ from tqdm import tqdm
 from arena_data.errors import BattleError
 from reward_model.audit import MAX_BATTLES, audit
 from reward_model.encoding import BattleEncoder
-from reward_model.members import FileMember, FloatArray, Job, Member, RunMember
+from reward_model.jobs import FloatArray, Job, Member
+from reward_model.members import FileMember
 from reward_model.predictor import Prediction, Predictor
 from reward_model.report_data import PRIOR, ReportData
+from reward_model.run_member import RunMember
 
 _READ_AT_ONCE = 256
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from arena_data.errors import BattleError
 from reward_model.blending import check_weights, pool
-from reward_model.members import FloatArray, Job, Member, MemberOptions, MemberPrediction, open_member
+from reward_model.jobs import FloatArray, Job, Member, MemberOptions, MemberPrediction
+from reward_model.members import open_member
 from reward_model.prediction_flags import PredictionFlags
 
 

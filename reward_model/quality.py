@@ -3,7 +3,7 @@
 import datasets
 import numpy as np
 
-from reward_model.members import FloatArray
+from reward_model.jobs import FloatArray
 from reward_model.metrics import measure
 
 SHOWN = {

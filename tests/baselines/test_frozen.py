@@ -16,8 +16,9 @@ from baselines.frozen import ARRAYS, Frozen
 from reward_model.backbone import ModelError, load_tokenizer
 from reward_model.calibration import log_loss
 from reward_model.encoding import BattleEncoder
+from reward_model.jobs import Job, MemberOptions
 from reward_model.loading import LoadOptions
-from reward_model.members import Job, MemberOptions, open_member
+from reward_model.members import open_member
 
 TEXTS = [("Question?", "river stone", "cloud"), ("Question?", "river stone", "paper window garden " * 40)]
 

@@ -11,7 +11,7 @@ from arena_data.loading import load_battles
 from arena_data.schema import FEATURES
 from reward_model.api import Probabilities, RewardModel
 from reward_model.calibration import Calibration
-from reward_model.members import Job
+from reward_model.jobs import Job
 from reward_model.prediction_flags import PredictionFlags
 from reward_model.predictor import Predictor
 from tests.reward_model.run_directories import make_run

@@ -17,12 +17,14 @@ from reward_model.calibration import Calibration
 from reward_model.data import StyleScale, pair_array, style_of
 from reward_model.deadline import Deadline, seconds_of
 from reward_model.encoding import BattleEncoder
+from reward_model.jobs import Job, MemberOptions
 from reward_model.links import log_probabilities
 from reward_model.loading import LoadOptions, load_run_model
-from reward_model.members import Job, MemberOptions, RunMember, open_member
+from reward_model.members import open_member
 from reward_model.prediction_flags import PredictionFlags
 from reward_model.predictor import Predictor
 from reward_model.run_directory import read_run
+from reward_model.run_member import RunMember
 from reward_model.score import score_inputs
 from reward_model.scoring import Scorer
 from reward_model.sequences import distinct_sequences
