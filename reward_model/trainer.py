@@ -13,7 +13,6 @@ trackers. What is put in its place, with the reason:
 import contextlib
 import dataclasses
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,15 +24,16 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import RewardTrainer
 
 from reward_model.adversarial import perturbed
-from reward_model.batch import BattleCollator, token_counts
+from reward_model.batch import BattleCollator
 from reward_model.batching import TokenBudgetSampler
 from reward_model.config import TieRewardConfig
 from reward_model.cpu_memory import keep_freed_memory
 from reward_model.links import log_probabilities
-from reward_model.losses import cross_entropy, training_loss
+from reward_model.losses import training_loss
 from reward_model.packed import PackedReader, packed_reader
 from reward_model.score import TieAwareScore, find, last_positions, score_inputs
 from reward_model.sharded_score import float32_score, keep_packing, to_one_dtype
+from reward_model.training_figures import Throughput, figures_of, in_order, rewards_and_padding
 
 
 class NotFiniteError(RuntimeError):
@@ -86,7 +86,7 @@ class TieRewardTrainer(RewardTrainer):
         elif args.fp16:  # PyTorch's gradient scaler takes float32 only
             to_one_dtype(self.model, torch.float32)
         self.label_names = ["labels"]
-        self._clock: tuple[float, int, int] | None = None
+        self._throughput: Throughput | None = None
         self._score: dict[str, torch.Tensor] = {}
         self._searching = False  # for the direction of an adversarial perturbation: not a step to take note of
 
@@ -237,7 +237,7 @@ class TieRewardTrainer(RewardTrainer):
         return (shared, {"logits": log_probs}) if return_outputs else shared
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        self._clock = self._clock or (time.perf_counter(), 0, 0)
+        self._throughput = self._throughput or Throughput()
         with self._reading():
             return self._training_step(model, inputs, num_items_in_batch)
 
@@ -279,31 +279,16 @@ class TieRewardTrainer(RewardTrainer):
 
     @torch.no_grad()
     def _note(self, batch: Any, rewards: torch.Tensor, margin: torch.Tensor, log_probs: torch.Tensor) -> None:
-        labels = batch["labels"]
-        real, padded = token_counts(batch)
-        noted = {
-            "log_loss": cross_entropy(log_probs, labels).mean().item(),
-            "accuracy": (log_probs.argmax(-1) == labels.argmax(-1)).float().mean().item(),
-            "tie_rate_predicted": log_probs[:, 2].exp().mean().item(),
-            "tie_rate_seen": labels[:, 2].mean().item(),
-            "margin": margin.abs().mean().item(),
-            "reward_mean": rewards[..., 0].mean().item(),
-            "reward_std": rewards[..., 0].std(unbiased=False).item(),
-            "padding_share": 1 - real / padded,
-        }
+        noted = figures_of(log_probs, batch["labels"], margin) | rewards_and_padding(batch, rewards)
         for name, value in noted.items():
             self._metrics["train"][name].append(value)
-        assert self._clock is not None
-        seconds, tokens, battles = self._clock
-        self._clock = (seconds, tokens + real, battles + len(labels))
+        assert self._throughput is not None
+        self._throughput.add(batch)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if self.model.training and self._clock is not None and "loss" in logs:
-            started, tokens, battles = self._clock
-            seconds = max(time.perf_counter() - started, 1e-9)
-            logs["tokens_per_second"] = round(tokens * self.args.world_size / seconds, 1)
-            logs["battles_per_second"] = round(battles * self.args.world_size / seconds, 3)
-            self._clock = None
+        if self.model.training and self._throughput is not None and "loss" in logs:
+            logs.update(self._throughput.rates(self.args.world_size))
+            self._throughput = None
         super().log(logs, start_time)
 
     # -- evaluation ---------------------------------------------------------------------------------------------
@@ -334,9 +319,7 @@ class TieRewardTrainer(RewardTrainer):
             model.train(was_training)
         if self.args.world_size > 1:
             found = gather_object(found)
-        index = np.concatenate([np.asarray(part[0]) for part in found])
-        order = np.argsort(index, kind="stable")
-        margin, tie = (torch.tensor(np.concatenate([part[i] for part in found])[order]) for i in (1, 2))
+        margin, tie = in_order(found)
         log_probs = log_probabilities(margin, tie, self.args.tie_link)
         metrics: dict[str, float] = {}
         dataset: Any = dataloader.dataset
@@ -344,13 +327,8 @@ class TieRewardTrainer(RewardTrainer):
             torch.tensor(np.asarray(dataset["labels"], dtype=np.float32)) if "labels" in dataset.column_names else None
         )
         if labels is not None:
-            metrics = {
-                f"{metric_key_prefix}_log_loss": cross_entropy(log_probs, labels).mean().item(),
-                f"{metric_key_prefix}_accuracy": (log_probs.argmax(-1) == labels.argmax(-1)).float().mean().item(),
-                f"{metric_key_prefix}_tie_rate_predicted": log_probs[:, 2].exp().mean().item(),
-                f"{metric_key_prefix}_tie_rate_seen": labels[:, 2].mean().item(),
-                f"{metric_key_prefix}_margin": margin.abs().mean().item(),
-            }
+            figures = figures_of(log_probs, labels, margin)
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
             metrics[f"{metric_key_prefix}_loss"] = metrics[f"{metric_key_prefix}_log_loss"]
         return EvalLoopOutput(
             predictions=log_probs.numpy(),

@@ -1,0 +1,70 @@
+"""What a person sees of training: the figures of a step and of an evaluation, and how fast it goes."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from reward_model.batch import token_counts
+from reward_model.losses import cross_entropy
+
+
+def figures_of(log_probs: torch.Tensor, labels: torch.Tensor, margin: torch.Tensor) -> dict[str, float]:
+    """Means over battles, by name.
+
+    Args:
+        log_probs, labels: float32 [battles, 3], log-probabilities and verdicts.
+        margin: float32 [battles].
+    """
+    return {
+        "log_loss": cross_entropy(log_probs, labels).mean().item(),
+        "accuracy": (log_probs.argmax(-1) == labels.argmax(-1)).float().mean().item(),
+        "tie_rate_predicted": log_probs[:, 2].exp().mean().item(),
+        "tie_rate_seen": labels[:, 2].mean().item(),
+        "margin": margin.abs().mean().item(),
+    }
+
+
+def rewards_and_padding(batch: dict[str, Any], rewards: torch.Tensor) -> dict[str, float]:
+    """More figures of a training batch. rewards: float32 [2, battles, 2], (value, tie) of each battle's two rows."""
+    real, padded = token_counts(batch)
+    return {
+        "reward_mean": rewards[..., 0].mean().item(),
+        "reward_std": rewards[..., 0].std(unbiased=False).item(),
+        "padding_share": 1 - real / padded,
+    }
+
+
+@dataclass
+class Throughput:
+    """Tokens and battles that one process has read since it was made."""
+
+    started: float = field(default_factory=time.perf_counter)
+    tokens: int = 0
+    battles: int = 0
+
+    def add(self, batch: dict[str, Any]) -> None:
+        self.tokens += token_counts(batch)[0]
+        self.battles += len(batch["labels"])
+
+    def rates(self, processes: int) -> dict[str, float]:
+        """Of all processes together, a second."""
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        return {
+            "tokens_per_second": round(self.tokens * processes / seconds, 1),
+            "battles_per_second": round(self.battles * processes / seconds, 3),
+        }
+
+
+def in_order(parts: Sequence[tuple[list[int], np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Margins and tie strengths, [battles] each, in the order of the dataset.
+
+    Args:
+        parts: batches of any processes: the battles' places in the dataset, margins, tie strengths.
+    """
+    order = np.argsort(np.concatenate([np.asarray(part[0]) for part in parts]), kind="stable")
+    margin, tie = (torch.tensor(np.concatenate([part[i] for part in parts])[order]) for i in (1, 2))
+    return margin, tie
