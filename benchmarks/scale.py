@@ -43,7 +43,7 @@ METHODS: dict[str, list[str]] = {
 # Largest difference from one process: of losses, and of weights. bf16 keeps 8 bits, and LoRA is bf16 on a quantised model.
 TOLERANCE = {"full": (1e-5, 1e-4), "lora": (1e-5, 1e-4), "qlora": (2e-2, 1e-2)}
 FLAGS = [
-    *("--train_file", str(SAMPLE), "--max_train_battles", "60", "--max_length", "200", "--batch_tokens", "1000"),
+    *("--train_file", str(SAMPLE), "--max_train_battles", "60", "--max_length", "300", "--batch_tokens", "1000"),
     # More accumulation than an epoch has batches: a step is an epoch, on any number of processes.
     *("--gradient_accumulation_steps", "64", "--num_train_epochs", "4", "--learning_rate", "1e-3"),
     *("--validation_share", "0.2", "--calibration_share", "0.2", "--logging_steps", "1", "--save_total_limit", "10"),
