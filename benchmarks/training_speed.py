@@ -32,7 +32,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--battles", type=int, default=96)
     parser.add_argument("--max_length", type=int, default=512)
-    parser.add_argument("--full_rows", action="store_true", help="only battles of which both sides fill max_length to 95 %%")
+    parser.add_argument(
+        "--full_rows", action="store_true", help="only battles of which both sides fill max_length to 95 %%"
+    )
     parser.add_argument("--batch_tokens", type=int, default=4096)
     parser.add_argument("--use_peft", action="store_true", help="LoRA of rank 16 on all linear layers")
     parser.add_argument("--bf16", action="store_true")
