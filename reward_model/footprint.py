@@ -263,6 +263,6 @@ def _peak(model: Any, rows: int, length: int, checkpointing: bool, autocast: boo
                 with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
                     ids = torch.zeros((rows, length), dtype=torch.int64)
                     with score_inputs(model, positions=torch.zeros(rows, dtype=torch.int64)):
-                        scores = model(input_ids=ids, **caches).logits
+                        scores = model(input_ids=ids, attention_mask=torch.ones_like(ids), **caches).logits
                 scores.sum().backward()
         return float(live.peak)
