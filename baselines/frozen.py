@@ -28,7 +28,7 @@ from baselines.cross_validation import choose, fold_of_row
 from baselines.davidson import Design, Weights
 from baselines.embeddings import POOLINGS, Embedder
 from baselines.neural import TEXT_VERSIONS
-from baselines.sample import EXTRA_WEIGHTS, IntArray, sample_of
+from baselines.sample import EXTRA_WEIGHTS, IntArray, Sample, sample_of
 from baselines.style import Scale, StyleFeatures
 from reward_model.backbone import ModelError
 
@@ -82,10 +82,8 @@ class Frozen(Baseline):
         self.embedder = Embedder(model_name_or_path, self.max_length, self.dtype, cache_dir=self.embedder.cache_dir)
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
-        a, b = (side.astype(np.float64) for side in self.embedder.sides(battles, self.pooling))
-        self.side, self.distance = Scale.of(np.concatenate([a, b])), Scale.of(np.abs(a - b))
-        self.style = StyleFeatures.of(style_arrays(battles, progress=False))
-        sample = sample_of(battles, self.features(battles), extra, self.features(extra) if extra else None)
+        self._learn_scales(battles)
+        sample = self._sample(battles, extra)
         self.sources, part = sample.sources, fold_of_row(battles)
 
         def held_out(settings: FrozenSettings, rows: IntArray, rest: IntArray) -> FloatArray:
@@ -97,6 +95,14 @@ class Frozen(Baseline):
                 settings, _ = choose([settings._replace(**{name: value}) for value in values], part, held_out)
         self.settings = settings
         self.weights = sample.fit(sample.ours, self._penalty(settings), settings.extra_weight)
+
+    def _learn_scales(self, battles: datasets.Dataset) -> None:
+        a, b = (side.astype(np.float64) for side in self.embedder.sides(battles, self.pooling))
+        self.side, self.distance = Scale.of(np.concatenate([a, b])), Scale.of(np.abs(a - b))
+        self.style = StyleFeatures.of(style_arrays(battles, progress=False))
+
+    def _sample(self, battles: datasets.Dataset, extra: datasets.Dataset | None) -> Sample:
+        return sample_of(battles, self.features(battles), extra, self.features(extra) if extra else None)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
         return davidson.log_probabilities(Design.plain(*self.features(battles), len(self.sources)), self.weights)

@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from baselines.base import class_of, verdicts_of
+from baselines.base import Baseline, class_of, verdicts_of
 from baselines.training import calibrate, without_prompts
 from benchmarks.results import Predictions
 
@@ -103,9 +103,15 @@ def neural_options(kind: str, options: argparse.Namespace) -> dict[str, Any]:
 def run_fold(
     system: System, options: argparse.Namespace, parts: dict[str, datasets.Dataset], extra: datasets.Dataset | None
 ) -> Predictions:
-    """Trains on one part, calibrates on the second, predicts the third, and saves once to see how large it is."""
+    """One fold of a baseline."""
     more = neural_options(system.kind, options) if system.neural else {}
-    baseline = class_of(system.kind)(**system.options, **more)
+    return run_baseline(class_of(system.kind)(**system.options, **more), parts, extra, system.made_by(options))
+
+
+def run_baseline(
+    baseline: Baseline, parts: dict[str, datasets.Dataset], extra: datasets.Dataset | None, about: dict[str, Any]
+) -> Predictions:
+    """Trains on one part, calibrates on the second, predicts the third, and saves once to see how large it is."""
     held_out = parts["validation"]
     started = time.perf_counter()
     baseline.fit(parts["train"], without_prompts(extra, parts["validation"], parts["calibration"]) if extra else None)
@@ -127,5 +133,5 @@ def run_fold(
         train_seconds=trained - started,
         predict_seconds=predicted - trained,
         size=float(size),
-        about=system.made_by(options),
+        about=about,
     )

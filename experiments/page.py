@@ -1,0 +1,81 @@
+"""Answers as sections of a page, each between marks of its own, so that a question asked again replaces its section only."""
+
+import re
+from pathlib import Path
+
+from arena_data.output import write_atomically
+from benchmarks.results import bounds, interval
+from experiments.questions import Question
+from experiments.running import Bench, losses_of
+
+BETTER, WORSE, UNDECIDED = "better", "worse", "no difference shown"
+
+HEAD = """# Experiments
+
+Made by `python -m experiments`, which runs what `experiments/questions.yaml` asks and writes each section here. Battles are
+those of arena/train.csv and extra.jsonl; each is predicted by a system trained on the other of five folds, grouped by
+prompt and calibrated on a tenth of what it is given, as on the leaderboard. Where folds are dealt with several seeds a
+battle's log loss is the mean over them.
+
+**The rule.** An arm is better (or worse) than the baseline arm if the 95 % interval of their paired difference, bootstrapped
+over prompts, lies below (or above) 0. Otherwise no difference is shown, which is not to say that there is none: the battles
+can tell differences of about 0.005. Of some forty comparisons one in twenty would fall outside its interval by chance.
+
+Seconds are of one fold, training and predicting, beside whatever else the machine did; vectors of frozen backbones are
+read from their cache (docs/LOG.md has what reading them took).
+"""
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Replaces the section of that name, or adds it at the end. Raises: BattleError where it cannot be written."""
+    whole = page.read_text(encoding="utf-8") if page.exists() else HEAD
+    first, last = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    section = f"{first}\n{text.rstrip()}\n{last}\n"
+    pattern = re.compile(f"{re.escape(first)}.*?{re.escape(last)}\n", re.DOTALL)
+    if not pattern.search(whole):
+        whole = f"{whole.rstrip()}\n\n{section}"
+    whole = pattern.sub(lambda _: section, whole, count=1)
+    write_atomically(page, whole)
+
+
+def section_of(question: Question, bench: Bench) -> str:
+    """Markdown. Raises: ValueError where an arm has not been run."""
+    found = {}
+    for name, arm in question.arms.items():
+        runs = bench.read(arm, question.seeds)
+        if runs is None:
+            raise ValueError(f"{arm.name} has not been run")
+        found[name] = (*losses_of(runs), sum(part.train_seconds + part.predict_seconds for run in runs for part in run))
+    base, first, _ = found[question.baseline]
+    lines = [
+        f"## {question.name}: {question.question}",
+        "",
+        f"Hypothesis: {question.hypothesis}",
+        "",
+        f"| arm | log loss | less that of {question.baseline} | verdict | a fold, s |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    answers: dict[str, list[str]] = {BETTER: [], WORSE: [], UNDECIDED: []}
+    for name, (losses, _, seconds) in found.items():
+        against = verdict = ""
+        if name != question.baseline:
+            difference = losses - base
+            against, verdict = interval(difference, first.groups), verdict_of(*bounds(difference, first.groups))
+            answers[verdict].append(name)
+        cost = seconds / sum(len(run) for run in bench.read(question.arms[name], question.seeds) or [])
+        cells = [name, interval(losses, first.groups), against, verdict, f"{cost:,.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    told = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in answers.items() if names)
+    seeds = len(question.seeds)
+    lines += [
+        "",
+        f"**Against {question.baseline}**: {told}. {len(base):,} battles, "
+        f"{seeds} deal{'s' if seeds > 1 else ''} of the folds, "
+        f"{sum(seconds for _, _, seconds in found.values()):,.0f} s in all.",
+    ]
+    return "\n".join(lines)
+
+
+def verdict_of(low: float, high: float) -> str:
+    """What the interval of a difference in log loss says."""
+    return BETTER if high < 0 else WORSE if low > 0 else UNDECIDED
