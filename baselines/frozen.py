@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from arena_data.output import write_bytes_atomically
-from arena_data.style import STYLE_VERSION, style_arrays
+from arena_data.style import STYLE_VERSION, StyleArrays, style_arrays
 from baselines import davidson
 from baselines.base import Baseline, FloatArray, read_json, write_json
 from baselines.cross_validation import choose, fold_of_row
@@ -33,6 +33,14 @@ from baselines.style import Scale, StyleFeatures
 from reward_model.backbone import ModelError
 
 ARRAYS, STATE = "frozen.safetensors", "state.json"
+
+
+class Read(NamedTuple):
+    """What n battles are to the regression before scaling: vectors of A and of B, float64 [n, width], and their style."""
+
+    a: FloatArray
+    b: FloatArray
+    style: StyleArrays
 
 
 class FrozenSettings(NamedTuple):
@@ -82,8 +90,9 @@ class Frozen(Baseline):
         self.embedder = Embedder(model_name_or_path, self.max_length, self.dtype, cache_dir=self.embedder.cache_dir)
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
-        self._learn_scales(battles)
-        sample = self._sample(battles, extra)
+        read = self.read(battles)
+        self._learn_scales(read)
+        sample = self._sample(battles, read, extra)
         self.sources, part = sample.sources, fold_of_row(battles)
 
         def held_out(settings: FrozenSettings, rows: IntArray, rest: IntArray) -> FloatArray:
@@ -96,29 +105,34 @@ class Frozen(Baseline):
         self.settings = settings
         self.weights = sample.fit(sample.ours, self._penalty(settings), settings.extra_weight)
 
-    def _learn_scales(self, battles: datasets.Dataset) -> None:
+    def read(self, battles: datasets.Dataset) -> Read:
+        """Every text is read by the backbone, which takes long. Raises: ModelError for one that cannot be loaded."""
         a, b = (side.astype(np.float64) for side in self.embedder.sides(battles, self.pooling))
-        self.side, self.distance = Scale.of(np.concatenate([a, b])), Scale.of(np.abs(a - b))
-        self.style = StyleFeatures.of(style_arrays(battles, progress=False))
+        return Read(a, b, style_arrays(battles, progress=False))
 
-    def _sample(self, battles: datasets.Dataset, extra: datasets.Dataset | None) -> Sample:
-        return sample_of(battles, self.features(battles), extra, self.features(extra) if extra else None)
+    def _learn_scales(self, read: Read) -> None:
+        self.side, self.distance = Scale.of(np.concatenate([read.a, read.b])), Scale.of(np.abs(read.a - read.b))
+        self.style = StyleFeatures.of(read.style)
+
+    def _sample(self, battles: datasets.Dataset, read: Read, extra: datasets.Dataset | None) -> Sample:
+        return sample_of(battles, self.features(read), extra, self.features(self.read(extra)) if extra else None)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
-        return davidson.log_probabilities(Design.plain(*self.features(battles), len(self.sources)), self.weights)
+        features = self.features(self.read(battles))
+        return davidson.log_probabilities(Design.plain(*features, len(self.sources)), self.weights)
 
-    def features(self, battles: datasets.Dataset) -> tuple[FloatArray, FloatArray]:
+    def features(self, read: Read) -> tuple[FloatArray, FloatArray]:
         """(odd [n, P], even [n, Q]): those of style first, then those of the vectors, as many as they are wide.
 
-        Raises: ModelError for a backbone of another width than that of training, or one that cannot be loaded.
+        Raises: ModelError for a backbone of another width than that of training.
         """
-        a, b = (side.astype(np.float64) for side in self.embedder.sides(battles, self.pooling))
+        a, b = read.a, read.b
         if a.shape[1] != len(self.side.mean):
             raise ModelError(
                 f"{self.embedder.name}: its states have {a.shape[1]} dimensions, those of training "
                 f"{len(self.side.mean)}; name the backbone of training with --base_model"
             )
-        odd, even = self.style(style_arrays(battles, progress=False))
+        odd, even = self.style(read.style)
         distance = self.distance.apply(np.abs(a - b))
         odd = np.concatenate([odd, self.side.apply(a) - self.side.apply(b)], axis=1)
         return odd, np.concatenate([even, distance], axis=1)

@@ -15,7 +15,7 @@ from baselines.base import FloatArray, class_of, verdicts_of
 from baselines.cross_validation import choose, fold_of_row, splits
 from baselines.davidson import Design
 from baselines.embeddings import Embedder
-from baselines.frozen import Frozen
+from baselines.frozen import Frozen, Read
 from baselines.sample import IntArray, Sample
 from baselines.style import Scale
 
@@ -58,20 +58,19 @@ class FrozenVariant(Frozen):
         self.embedder = Embedder(self.model_name_or_path, self.max_length, self.dtype, self.keep)
         self.second: davidson.Weights | None = None
 
-    def _learn_scales(self, battles: datasets.Dataset) -> None:
-        super()._learn_scales(battles)
+    def _learn_scales(self, read: Read) -> None:
+        super()._learn_scales(read)
         if self.whole_scale:
             self.side, self.distance = (
                 Scale(scale.mean, np.full_like(scale.spread, np.sqrt(np.mean(scale.spread**2))))
                 for scale in (self.side, self.distance)
             )
 
-    def features(self, battles: datasets.Dataset) -> tuple[FloatArray, FloatArray]:
-        odd, even = super().features(battles)
+    def features(self, read: Read) -> tuple[FloatArray, FloatArray]:
+        odd, even = super().features(read)
         width = len(self.side.mean)
         if self.ties == "mean":
-            a, b = (self.side.apply(side.astype(float)) for side in self.embedder.sides(battles, self.pooling))
-            even[:, -width:] = (a + b) / 2
+            even[:, -width:] = (self.side.apply(read.a) + self.side.apply(read.b)) / 2
         elif self.ties == "style":
             even[:, -width:] = 0
         elif self.ties == "global":
@@ -81,8 +80,8 @@ class FrozenVariant(Frozen):
             even[:, :-width] = 0
         return odd, even
 
-    def _sample(self, battles: datasets.Dataset, extra: datasets.Dataset | None) -> Sample:
-        sample = super()._sample(battles, extra)
+    def _sample(self, battles: datasets.Dataset, read: Read, extra: datasets.Dataset | None) -> Sample:
+        sample = super()._sample(battles, read, extra)
         design = sample.design
         if self.tie_free == "wins":
             # With an offset of its own such a source would be as one without ties.
@@ -101,13 +100,13 @@ class FrozenVariant(Frozen):
 
     def _fit_second(self, battles: datasets.Dataset) -> None:
         """Style on top of what the vectors say out of fold, by settings chosen on all folds."""
-        part, verdicts = fold_of_row(battles), verdicts_of(battles)
-        design = Design.plain(*self.features(battles), len(self.sources))
+        part, verdicts, read = fold_of_row(battles), verdicts_of(battles), self.read(battles)
+        design = Design.plain(*self.features(read), len(self.sources))
         learned = np.zeros((len(battles), 2))
         for rows, rest in splits(part):
             weights = davidson.fit(design.rows(rows), verdicts[rows], self._penalty(self.settings))
             learned[rest] = self._strengths(design.rows(rest), weights)
-        second = self._second_design(battles, learned)
+        second = self._second_design(read, learned)
         free = [np.concatenate([[1e-3], np.ones(part.shape[1] - 1)]) for part in (second.odd, second.even)]
 
         def held_out(penalty: float, rows: IntArray, rest: IntArray) -> FloatArray:
@@ -121,19 +120,16 @@ class FrozenVariant(Frozen):
         """float64 [n, 2]: margin and tie strength."""
         return np.stack([design.odd @ weights.odd, design.even @ weights.even + weights.bias], axis=1)
 
-    def _second_design(self, battles: datasets.Dataset, learned: FloatArray) -> Design:
-        from arena_data.style import style_arrays
-
-        odd, even = self.style(style_arrays(battles, progress=False))
+    def _second_design(self, read: Read, learned: FloatArray) -> Design:
+        odd, even = self.style(read.style)
         return Design.plain(np.column_stack([learned[:, 0], odd]), np.column_stack([learned[:, 1], even]))
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
         if self.second is None:
             return super().log_probabilities(battles)
-        design = Design.plain(*self.features(battles), len(self.sources))
-        return davidson.log_probabilities(
-            self._second_design(battles, self._strengths(design, self.weights)), self.second
-        )
+        read = self.read(battles)
+        design = Design.plain(*self.features(read), len(self.sources))
+        return davidson.log_probabilities(self._second_design(read, self._strengths(design, self.weights)), self.second)
 
 
 def variant_or_baseline(kind: str) -> type[Any]:

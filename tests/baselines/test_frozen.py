@@ -1,6 +1,7 @@
 """The regression on a frozen backbone: it learns what words tell, knows no side, reads each text once, and is read back."""
 
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -137,3 +138,22 @@ def test_what_cannot_be_is_refused_in_one_line(backbone: str, fitted: tuple[Froz
         Frozen(backbone, pooling="max")
     with pytest.raises(ModelError, match="absent"):
         Frozen("./absent").fit(battles_to_read())
+
+
+def test_fitting_reads_each_text_once(
+    make: dict[str, Make],
+    backbone: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+    batch_of_states = Embedder._states
+
+    def counting(self: Embedder, model: Any, encoder: Any, ids: list[list[int]], poolings: tuple[str, ...]) -> Any:
+        read.append(len(ids))
+        return batch_of_states(self, model, encoder, ids, poolings)
+
+    monkeypatch.setattr(Embedder, "_states", counting)
+    battles = make["words"](40, 1, words=4)
+    texts = {(str(row["prompt"]), str(row[side])) for row in battles for side in ("response_a", "response_b")}
+    Frozen(backbone, max_length=64).fit(battles)
+    assert sum(read) == len(texts)

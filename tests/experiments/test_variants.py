@@ -86,7 +86,9 @@ def test_each_does_the_one_thing_it_is_named_for(
     assert np.all(fitted["no style"].weights.odd[:-3] == 0)
     assert fitted["style afterwards"].second is not None
     assert fitted["no offset"].weights.source.tolist() == [0.0]
-    sample = fitted["wins"]._sample(battles, by_length(20, 5, tie_rate=0.0, source="none"))
+    sample = fitted["wins"]._sample(
+        battles, fitted["wins"].read(battles), by_length(20, 5, tie_rate=0.0, source="none")
+    )
     assert sample.design.tie_observed.all()
     assert not sample.design.source.any()
     spread = fitted["one scale"].side.spread
