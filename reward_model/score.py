@@ -117,8 +117,8 @@ class TieAwareScore(Float32Linear):
             rows, tokens = hidden.shape[:2]
             if rows > 1:
                 _check_shape("positions", positions, (rows,))
-            row = torch.arange(rows, device=hidden.device)
-            hidden = hidden[row.expand(len(positions)) if rows == 1 else row, positions.to(hidden.device)]
+            row = torch.arange(rows, device=hidden.device).expand(len(positions))
+            hidden = hidden[row, positions.to(hidden.device)]
         value, tie = super().forward(hidden), self.tie(hidden)
         with _no_autocast(value.device):
             if style is not None:
@@ -162,8 +162,8 @@ def score_inputs(
     Args:
         model: a model with a score layer.
         positions: int64 [batch], index of the token to pool in each padded sequence (`last_positions`), or int64
-            [sequences] in the one row that holds them all (`reward_model.packed`). None leaves
-            pooling to the model, and encoders, which have their own, pass over it.
+            [sequences] in the one row that holds them all (`reward_model.packed`). None leaves pooling to the model,
+            and encoders, which have their own, pass over it.
         style: float [batch, F], added to value through a. None leaves the style out.
         pair: float [batch, F + 1], |s_A − s_B| and then the similarity of A and B, added to tie through b and c.
     """

@@ -24,7 +24,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import RewardTrainer
 
 from reward_model.adversarial import perturbed
-from reward_model.batch import BattleCollator
+from reward_model.batch import BattleCollator, token_counts
 from reward_model.batching import TokenBudgetSampler
 from reward_model.config import TieRewardConfig
 from reward_model.cpu_memory import keep_freed_memory
@@ -33,7 +33,7 @@ from reward_model.losses import training_loss
 from reward_model.packed import PackedReader, packed_reader
 from reward_model.score import TieAwareScore, find, last_positions, score_inputs
 from reward_model.sharded_score import float32_score, keep_packing, to_one_dtype
-from reward_model.training_figures import Throughput, figures_of, in_order, rewards_and_padding
+from reward_model.training_figures import Throughput, figures_of, figures_of_rewards, in_order
 
 
 class NotFiniteError(RuntimeError):
@@ -279,11 +279,12 @@ class TieRewardTrainer(RewardTrainer):
 
     @torch.no_grad()
     def _note(self, batch: Any, rewards: torch.Tensor, margin: torch.Tensor, log_probs: torch.Tensor) -> None:
-        noted = figures_of(log_probs, batch["labels"], margin) | rewards_and_padding(batch, rewards)
-        for name, value in noted.items():
+        real, padded = token_counts(batch)
+        noted = figures_of(log_probs, batch["labels"], margin) | figures_of_rewards(rewards)
+        for name, value in (noted | {"padding_share": 1 - real / padded}).items():
             self._metrics["train"][name].append(value)
         assert self._throughput is not None
-        self._throughput.add(batch)
+        self._throughput.add(real, len(batch["labels"]))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.model.training and self._throughput is not None and "loss" in logs:
@@ -309,12 +310,13 @@ class TieRewardTrainer(RewardTrainer):
         model.eval()
         found: list[tuple[list[int], np.ndarray, np.ndarray]] = []
         try:
-            for batch in self._each(dataloader):
-                with self._reading(), torch.no_grad(), self.compute_loss_context_manager():
-                    margin, tie_strength = self._margins(self.rewards(model, batch))
-                found.append(
-                    (batch["index"].tolist(), margin.float().cpu().numpy(), tie_strength.float().cpu().numpy())
-                )
+            with self._reading():
+                for batch in self._each(dataloader):
+                    with torch.no_grad(), self.compute_loss_context_manager():
+                        margin, tie_strength = self._margins(self.rewards(model, batch))
+                    found.append(
+                        (batch["index"].tolist(), margin.float().cpu().numpy(), tie_strength.float().cpu().numpy())
+                    )
         finally:
             model.train(was_training)
         if self.args.world_size > 1:

@@ -3,12 +3,10 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
-from reward_model.batch import token_counts
 from reward_model.losses import cross_entropy
 
 
@@ -28,13 +26,11 @@ def figures_of(log_probs: torch.Tensor, labels: torch.Tensor, margin: torch.Tens
     }
 
 
-def rewards_and_padding(batch: dict[str, Any], rewards: torch.Tensor) -> dict[str, float]:
-    """More figures of a training batch. rewards: float32 [2, battles, 2], (value, tie) of each battle's two rows."""
-    real, padded = token_counts(batch)
+def figures_of_rewards(rewards: torch.Tensor) -> dict[str, float]:
+    """More of them. rewards: float32 [2, battles, 2], (value, tie) of each battle's two rows."""
     return {
         "reward_mean": rewards[..., 0].mean().item(),
         "reward_std": rewards[..., 0].std(unbiased=False).item(),
-        "padding_share": 1 - real / padded,
     }
 
 
@@ -46,9 +42,9 @@ class Throughput:
     tokens: int = 0
     battles: int = 0
 
-    def add(self, batch: dict[str, Any]) -> None:
-        self.tokens += token_counts(batch)[0]
-        self.battles += len(batch["labels"])
+    def add(self, tokens: int, battles: int) -> None:
+        self.tokens += tokens
+        self.battles += battles
 
     def rates(self, processes: int) -> dict[str, float]:
         """Of all processes together, a second."""
