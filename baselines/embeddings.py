@@ -8,9 +8,6 @@ so a text stands in the same batch whichever side of a battle it is on, and exch
 Source: Reimers & Gurevych (2019), "Sentence-BERT", section 3, for the poolings.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +24,19 @@ from arena_data.output import write_bytes_atomically
 from arena_data.shortening import Keep
 from arena_data.transcripts import TRANSCRIPT_VERSION
 from arena_data.truncation import TRUNCATION_VERSION
-from reward_model.backbone import ModelError, dtype_named, fastest_dtype, load_tokenizer, one_line, quiet_transformers
+from reward_model.backbone import (
+    ModelError,
+    dtype_named,
+    fastest_dtype,
+    load_tokenizer,
+    one_line,
+    quiet_transformers,
+    within_positions,
+)
 from reward_model.encoding import BattleEncoder
+from reward_model.scoring import batches
 from reward_model.sequences import Sequences, distinct_sequences
+from reward_model.shards import fingerprint
 
 POOLINGS = ("mean", "last", "first")
 Arrays = dict[str, npt.NDArray[Any]]
@@ -104,7 +111,7 @@ class Embedder:
                 ids, _ = encoder.encode_rows(sequences.texts(battles, chosen))
                 chunk: Arrays = {name: np.zeros((len(ids), model.config.get_text_config().hidden_size), np.float32)
                                  for name in poolings}  # fmt: skip
-                for batch in _batches(ids):
+                for batch in batches([len(row) for row in ids], BATCH_TOKENS):
                     for name, states in self._states(model, encoder, [ids[row] for row in batch], poolings).items():
                         chunk[name][batch] = states
                     bar.update(len(batch))
@@ -144,9 +151,7 @@ class Embedder:
                 raise ModelError(
                     f"the backbone cannot be loaded: {one_line(error)}; in prediction, --base_model names its directory"
                 ) from error
-            # A sub-word model has as many positions as it has; more tokens than that are an error deep inside.
-            positions = getattr(model.config.get_text_config(), "max_position_embeddings", self.max_length)
-            encoder = BattleEncoder(tokenizer, min(self.max_length, positions), "separate", self.keep)
+            encoder = BattleEncoder(tokenizer, within_positions(model, self.max_length), "separate", self.keep)
             self._model = model.to(self.device).eval(), encoder
         loaded: tuple[Any, BattleEncoder] = self._model
         return loaded
@@ -155,10 +160,16 @@ class Embedder:
         assert self.cache_dir is not None
         name = Path(self.name).resolve().name
         weights = sorted(Path(self.name).glob("*.safetensors"))
-        about = [name, self.max_length, self.keep, str(self.dtype), self.device.type, TRANSCRIPT_VERSION]
-        about += [TRUNCATION_VERSION, *((file.name, file.stat().st_size) for file in weights)]
-        digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
-        return self.cache_dir / f"{name}-{self.max_length}-{self.keep}-{digest}.safetensors"
+        about = fingerprint(
+            name=name,
+            max_length=self.max_length,
+            keep=self.keep,
+            dtype=str(self.dtype),
+            device=self.device.type,
+            versions=(TRANSCRIPT_VERSION, TRUNCATION_VERSION),
+            files=[(file.name, file.stat().st_size) for file in weights],
+        )
+        return self.cache_dir / f"{name}-{self.max_length}-{self.keep}-{about}.safetensors"
 
     def _read(self, *names: str) -> Arrays:
         """`keys` and the arrays of these poolings; nothing where there is no cache yet."""
@@ -170,16 +181,6 @@ class Embedder:
     def _write(self, arrays: Arrays) -> None:
         self._file().parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(self._file(), save({name: np.ascontiguousarray(v) for name, v in arrays.items()}))
-
-
-def _batches(ids: list[list[int]]) -> Iterator[list[int]]:
-    """Rows of like length together, longest first, each batch within the budget of tokens or a single row."""
-    order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
-    start = 0
-    while start < len(order):
-        size = max(1, BATCH_TOKENS // len(ids[order[start]]))
-        yield order[start : start + size]
-        start += size
 
 
 def _added(arrays: Arrays, more: Arrays) -> Arrays:

@@ -16,7 +16,7 @@ from trl.trainer.utils import disable_dropout_in_model
 from arena_data.transcripts import TRANSCRIPT_VERSION
 from arena_data.truncation import TRUNCATION_VERSION
 from baselines.base import Baseline, FloatArray
-from reward_model.backbone import ModelError, load_tokenizer, one_line, quiet_transformers
+from reward_model.backbone import ModelError, load_tokenizer, one_line, quiet_transformers, within_positions
 from reward_model.encoding import BattleEncoder, Encoding
 from reward_model.progress import quiet_libraries, show_progress
 
@@ -68,9 +68,7 @@ class Neural(Baseline):
         if len(battles) == 0:
             return {"a": [], "b": []}
         limit = self.max_length * (2 if encoding == "joint" else 1)
-        # A sub-word model has as many positions as it has; more tokens than that are an error deep inside.
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        rows = BattleEncoder(self.tokenizer, min(limit, positions or limit), encoding)(battles)
+        rows = BattleEncoder(self.tokenizer, within_positions(self.model, limit), encoding)(battles)
         return {side: list(rows[f"input_ids_{side}"]) for side in "ab"}
 
     def train(self, rows: datasets.Dataset, collator: Any, trainer: Callable[..., Trainer], **options: Any) -> None:

@@ -20,9 +20,9 @@ from transformers import (
 from trl import ModelConfig, RewardConfig, RewardTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
-from arena_data.folds import drop_duplicates, training_split
-from arena_data.loading import load_battles
+from arena_data.folds import training_split
 from arena_data.output import write_bytes_atomically
+from benchmarks.leaderboard_systems import placed_battles
 from reward_model import calibration
 from reward_model.batching import pack
 from reward_model.config import TieRewardConfig
@@ -41,8 +41,7 @@ HELD_OUT = ("validation", "calibration")
 
 def run_fold(options: argparse.Namespace, system: str, fold: int, output: Path) -> None:
     """Trains, predicts, calibrates, and writes log-probabilities and verdicts of the held-out battles."""
-    battles, _ = drop_duplicates(load_battles(options.train_file, labels="required"))
-    battles = battles.add_column("place", list(range(len(battles))))
+    battles = placed_battles(options.train_file)
     parts = training_split(battles, num_folds=options.num_folds, fold=fold, seed=options.seed)
     verdicts = {name: np.asarray(list(part["verdict"])) for name, part in parts.items()}
     set_seed(options.seed)

@@ -19,7 +19,7 @@ from arena_data.errors import BattleError
 from arena_data.folds import drop_duplicates, training_split
 from arena_data.loading import load_battles, quiet_datasets
 from benchmarks.leaderboard_page import write_page
-from benchmarks.leaderboard_systems import NO_TIES, SYSTEMS, run_fold, train_files
+from benchmarks.leaderboard_systems import NO_TIES, SYSTEMS, placed_battles, run_fold, train_files
 from benchmarks.results import Predictions, file_of
 
 
@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> None:
     jobs = [(name, fold) for fold in folds for name in options.systems if not done(options, name, fold)]
     if not jobs:
         return
-    battles, _ = drop_duplicates(load_battles(train_files(options.data_dir), labels="required"))
-    battles = battles.add_column("place", list(range(len(battles))))
+    battles = placed_battles(train_files(options.data_dir))
     with quiet_datasets(), tqdm(jobs, desc="Folds", unit="fold") as bar:
         for name, fold in bar:
             bar.set_postfix_str(f"{name} {fold + 1}/{options.num_folds}")

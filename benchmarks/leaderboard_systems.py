@@ -3,6 +3,7 @@
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import datasets
 import numpy as np
 
+from arena_data.folds import drop_duplicates
+from arena_data.loading import load_battles
 from baselines.base import Baseline, class_of, verdicts_of
 from baselines.training import calibrate, without_prompts
 from benchmarks.results import Predictions
@@ -92,6 +95,12 @@ SYSTEMS: dict[str, System] = {
 def train_files(data_dir: Path) -> list[Path]:
     """The battles that every system is trained and judged on."""
     return [data_dir / "arena" / "train.csv", data_dir / "arena" / "extra.jsonl"]
+
+
+def placed_battles(files: Sequence[str | Path]) -> datasets.Dataset:
+    """Each battle once, with its `place` among them. Raises: BattleError for battles that cannot be read."""
+    battles, _ = drop_duplicates(load_battles(files, labels="required"))
+    return battles.add_column("place", list(range(len(battles))))
 
 
 def neural_options(kind: str, options: argparse.Namespace) -> dict[str, Any]:

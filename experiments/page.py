@@ -45,7 +45,7 @@ def section_of(question: Question, bench: Bench) -> str:
         runs = bench.read(arm, question.seeds)
         if runs is None:
             raise ValueError(f"{arm.name} has not been run")
-        found[name] = (*losses_of(runs), sum(part.train_seconds + part.predict_seconds for run in runs for part in run))
+        found[name] = (*losses_of(runs), [part.train_seconds + part.predict_seconds for run in runs for part in run])
     base, first, _ = found[question.baseline]
     lines = [
         f"## {question.name}: {question.question}",
@@ -62,7 +62,7 @@ def section_of(question: Question, bench: Bench) -> str:
             difference = losses - base
             against, verdict = interval(difference, first.groups), verdict_of(*bounds(difference, first.groups))
             answers[verdict].append(name)
-        cost = seconds / sum(len(run) for run in bench.read(question.arms[name], question.seeds) or [])
+        cost = sum(seconds) / len(seconds)
         cells = [name, interval(losses, first.groups), against, verdict, f"{cost:,.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
     told = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in answers.items() if names)
@@ -71,7 +71,7 @@ def section_of(question: Question, bench: Bench) -> str:
         "",
         f"**Against {question.baseline}**: {told}. {len(base):,} battles, "
         f"{seeds} deal{'s' if seeds > 1 else ''} of the folds, "
-        f"{sum(seconds for _, _, seconds in found.values()):,.0f} s in all.",
+        f"{sum(sum(seconds) for _, _, seconds in found.values()):,.0f} s in all.",
     ]
     return "\n".join(lines)
 

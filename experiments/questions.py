@@ -1,7 +1,5 @@
 """The file of configurations: questions, each with a baseline arm and others, read and checked before anything is run."""
 
-import hashlib
-import json
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -116,8 +114,3 @@ def _arm(name: str, given: dict[str, Any], budget: dict[str, Any]) -> Arm:
 def _check(name: str, given: dict[str, Any], known: set[str]) -> None:
     if unknown := sorted(set(given) - known):
         raise ValueError(f"{name}: unknown {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
-
-
-def digest(made: dict[str, Any]) -> str:
-    """A folder's name for a result."""
-    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]

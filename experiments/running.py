@@ -8,7 +8,6 @@ Battles, folds, calibration and the systems themselves are those of the leaderbo
 
 import argparse
 import functools
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +16,14 @@ import datasets
 import numpy as np
 from tqdm import tqdm
 
-from arena_data.folds import deal, drop_duplicates, strata_of, training_split
-from arena_data.loading import load_battles
+from arena_data.folds import deal, strata_of, training_split
 from baselines.frozen import Frozen
 from benchmarks.leaderboard import extra_battles
-from benchmarks.leaderboard_systems import System, run_baseline, train_files
+from benchmarks.leaderboard_systems import System, placed_battles, run_baseline, train_files
 from benchmarks.results import Predictions, file_of, joined
-from experiments.questions import Arm, digest
+from experiments.questions import Arm
 from experiments.variants import variant_or_baseline
+from reward_model.shards import fingerprint
 
 FOLDS = 5
 Parts = dict[str, datasets.Dataset]
@@ -39,8 +38,7 @@ class Bench:
     @functools.cached_property
     def battles(self) -> datasets.Dataset:
         """Each once, with its place. Raises: BattleError for battles that cannot be read."""
-        battles, _ = drop_duplicates(load_battles(train_files(self.data_dir), labels="required"))
-        return battles.add_column("place", list(range(len(battles))))
+        return placed_battles(train_files(self.data_dir))
 
     def run(self, arms: Sequence[Arm], seeds: Sequence[int], battles: int | None = None, rerun: bool = False) -> None:
         """Makes every fold that is not there. Raises: ValueError where a system cannot be trained; it says why."""
@@ -84,7 +82,7 @@ class Bench:
 
     def _file(self, arm: Arm, seed: int, fold: int, battles: int | None) -> Path:
         made = arm.made_by(seed, self.fingerprint(arm), battles)
-        return file_of(self.output_dir, digest(made), fold, FOLDS)
+        return file_of(self.output_dir, fingerprint(**made), fold, FOLDS)
 
     def _done(self, arm: Arm, seed: int, fold: int, battles: int | None) -> bool:
         return self._file(arm, seed, fold, battles).exists()
@@ -111,5 +109,4 @@ def losses_of(found: Sequence[Sequence[Predictions]]) -> tuple[np.ndarray, Predi
 
 @functools.lru_cache
 def _fingerprint(battles: datasets.Dataset) -> str:
-    columns = [list(battles["group"]), list(battles["verdict"]), list(battles["source"])]
-    return hashlib.sha256(json.dumps(columns).encode()).hexdigest()[:8]
+    return fingerprint(**{name: list(battles[name]) for name in ("group", "verdict", "source")})

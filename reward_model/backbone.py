@@ -55,6 +55,12 @@ def set_pad_token(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     model.config.pad_token_id = tokenizer.pad_token_id
 
 
+def within_positions(model: Any, max_length: int) -> int:
+    """max_length, or as many tokens as the model has positions for: more than that are an error deep inside it."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return min(max_length, positions or max_length)
+
+
 def dtype_named(name: str) -> torch.dtype:
     """Raises: ModelError for another name than float32, bfloat16 and float16."""
     found = getattr(torch, name, None)

@@ -14,8 +14,9 @@ from benchmarks.results import Predictions
 from experiments import learning_curve, running
 from experiments.__main__ import FILE, main
 from experiments.page import BETTER, UNDECIDED, WORSE, verdict_of, write_section
-from experiments.questions import Arm, digest, read_file
+from experiments.questions import Arm, read_file
 from experiments.running import Bench
+from reward_model.shards import fingerprint
 
 CONFIGURATION = """
 seeds: [0, 1]
@@ -110,8 +111,10 @@ def test_a_result_is_known_by_all_that_it_depends_on(data_dir: Path, tmp_path: P
     arm = Arm("a", "length_tree", {}, (), (), {})
     made = [arm.made_by(seed, data, battles) for seed in (0, 1) for data in "xy" for battles in (None, 9)]
     made.append(Arm("a", "prior", {}, (), (), {}).made_by(0, "x", None))
-    assert len({digest(one) for one in made}) == len(made)
-    assert digest(arm.made_by(0, "x", None)) == digest(Arm("b", "length_tree", {}, (), (), {}).made_by(0, "x", None))
+    assert len({fingerprint(**one) for one in made}) == len(made)
+    assert fingerprint(**arm.made_by(0, "x", None)) == fingerprint(
+        **Arm("b", "length_tree", {}, (), (), {}).made_by(0, "x", None)
+    )
     bench.run([arm], [1])
     (folder,) = tmp_path.iterdir()
     assert Predictions.read(folder / "0of5.npz").about["seed"] == 1
