@@ -272,6 +272,15 @@ class TieRewardTrainer(RewardTrainer):
         self._score = float32_score(self.accelerator.unwrap_model(self.model)) if self.is_deepspeed_enabled else {}
         super().save_model(output_dir, _internal_call)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As the Trainer's, but what is trained stays in its dtype: PEFT 0.21 makes an adapter that it loads float32."""
+        target = self.model if model is None else model
+        dtypes = {name: parameter.dtype for name, parameter in target.named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, parameter in target.named_parameters():
+            if parameter.dtype != dtypes[name]:
+                parameter.data = parameter.data.to(dtypes[name])
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, None if state_dict is None else {**state_dict, **self._score})
 

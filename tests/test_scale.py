@@ -32,9 +32,9 @@ def backbone(folder: Path) -> str:
     return str(write_backbone(folder / "backbone"))
 
 
-def alone(folder: Path, backbone: str, method: str) -> Path:
-    """A run of one process, this one."""
-    output = folder / f"{method}-single"
+def alone(folder: Path, backbone: str, method: str, output: Path | None = None) -> Path:
+    """A run of one process, this one; it goes on where there is a checkpoint in `output`."""
+    output = output or folder / f"{method}-single"
     flags = ["--model_name_or_path", backbone, "--output_dir", str(output), *scale.FLAGS, *scale.METHODS[method]]
     assert train_reward.main(flags) == 0
     return output
@@ -132,4 +132,6 @@ def test_four_bits_on_one_process_train_save_and_predict(folder: Path, backbone:
     saved = load_file(output / "adapter_model.safetensors")
     assert {name for name in saved if ".score." in name} and not {name for name in saved if "base_layer" in name}
     assert all(saved[name].dtype == torch.float32 for name in saved if ".score." in name)
+    again = alone(folder, backbone, "qlora", scale.interrupted(output, folder / "qlora-again"))
+    assert scale.differences(run, scale.read(again)) == (0, 0)
     assert predicted(output).sum(axis=1) == pytest.approx(1.0)
