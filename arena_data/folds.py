@@ -12,39 +12,48 @@ from collections.abc import Mapping, Sequence
 import datasets
 import numpy as np
 
+from arena_data.verdicts import voted
+
 UNLABELLED = 3
 
 
 def drop_duplicates(battles: datasets.Dataset) -> tuple[datasets.Dataset, int]:
     """Battles with equal prompt and responses, also with A and B exchanged, kept once; and how many were left out.
 
-    A battle that was voted on several times keeps the mean of its verdicts, turned to the side of the first of them.
+    The one that is kept has the mean of all copies' verdicts and the mean of their teachers, each turned to its side.
+    People's verdicts alone are averaged where there is one; where there is none, the teachers' mean is the verdict too.
     """
     first: dict[bytes, int] = {}
     votes: dict[int, list[Sequence[float]]] = defaultdict(list)
+    teachers: dict[int, list[Sequence[float]]] = defaultdict(list)
     orientation: dict[int, bool] = {}
-    for index, row in enumerate(battles.select_columns(["prompt", "response_a", "response_b", "verdict"])):
+    read = battles.select_columns(["prompt", "response_a", "response_b", "verdict", "teacher"])
+    for index, row in enumerate(read):
         a, b = repr(row["response_a"]), repr(row["response_b"])
         swapped = b < a
         text = "\0".join([repr(row["prompt"]), *((b, a) if swapped else (a, b))])
         kept = first.setdefault(hashlib.blake2b(text.encode(), digest_size=16).digest(), index)
         turned = orientation.setdefault(kept, swapped) != swapped
-        if (verdict := row["verdict"]) is not None:
-            votes[kept].append([verdict[1], verdict[0], verdict[2]] if turned else verdict)
+        for found, shares in ((votes, voted(row["verdict"], row["teacher"])), (teachers, row["teacher"])):
+            if shares is not None:
+                found[kept].append([shares[1], shares[0], shares[2]] if turned else shares)
     if len(first) == len(battles):
         return battles, 0
     kept_rows = sorted(first.values())
-    verdicts = [_mean_verdict(votes[index]) for index in kept_rows]
+    columns = {
+        "verdict": [_mean(votes[index] or teachers[index]) for index in kept_rows],
+        "teacher": [_mean(teachers[index]) for index in kept_rows],
+    }
     unique = battles.select(kept_rows)
-    column = datasets.Dataset.from_dict(
-        {"verdict": verdicts}, features=datasets.Features(verdict=battles.features["verdict"])
+    means = datasets.Dataset.from_dict(
+        columns, features=datasets.Features({name: battles.features[name] for name in columns})
     )
-    unique = datasets.concatenate_datasets([unique.remove_columns("verdict"), column], axis=1)
+    unique = datasets.concatenate_datasets([unique.remove_columns(list(columns)), means], axis=1)
     return unique.select_columns(list(battles.features)), len(battles) - len(unique)
 
 
-def _mean_verdict(votes: list[Sequence[float]]) -> list[float] | None:
-    return np.mean(np.asarray(votes, dtype=np.float64), axis=0).tolist() if votes else None
+def _mean(shares: list[Sequence[float]]) -> list[float] | None:
+    return np.mean(np.asarray(shares, dtype=np.float64), axis=0).tolist() if shares else None
 
 
 def strata_of(battles: datasets.Dataset) -> np.ndarray:

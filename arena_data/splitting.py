@@ -3,11 +3,14 @@
 JSON Lines in the project's own columns, which `arena_data.loading.load_battles` reads back to the same battles.
 """
 
+from typing import Any
+
 import datasets
 import orjson
 
 from arena_data.folds import grouped_split
 from arena_data.output import check_folder, write_bytes_atomically
+from arena_data.verdicts import voted
 
 COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "language", "source")
 
@@ -30,12 +33,9 @@ def write_split(battles: datasets.Dataset, folder: str, test_share: float, seed:
     return {name: len(part) for name, part in parts.items()}
 
 
-def battle_line(battle: dict[str, object]) -> bytes:
-    """One battle as a line of JSON, its verdict as `votes` and its teacher where it has them."""
+def battle_line(battle: dict[str, Any]) -> bytes:
+    """One battle as a line of JSON, people's verdict as `votes` and its teacher where it has them."""
     row = {name: battle[name] for name in COLUMNS}
-    row |= {
-        name: battle[column]
-        for name, column in (("votes", "verdict"), ("teacher", "teacher"))
-        if battle[column] is not None
-    }
+    shares = {"votes": voted(battle["verdict"], battle["teacher"]), "teacher": battle["teacher"]}
+    row |= {name: value for name, value in shares.items() if value is not None}
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -13,6 +13,7 @@ from arena_data.errors import BattleError
 from arena_data.output import write_bytes_atomically
 from arena_data.splitting import battle_line
 from arena_data.submission import FloatArray, read_submission
+from arena_data.verdicts import voted
 
 
 def read_teachers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, FloatArray]:
@@ -40,7 +41,9 @@ def write_taught(
 ) -> dict[str, int]:
     """Writes the battles as JSON Lines, each with its teacher's probabilities in place of any it had.
 
-    Returns: the number of battles `written`, of those `untaught` (a verdict, no teacher), and `left_out` (neither).
+    A verdict that was an earlier teacher's goes with it: the battle takes the new one, or is left out.
+
+    Returns: the number of battles `written`, of those `untaught` (people's verdict, no teacher), and `left_out` (neither).
     Raises: BattleError for teachers that cannot be read or match no battle, ids of theirs that match none, or a file
         that cannot be written.
     """
@@ -60,11 +63,12 @@ def write_taught(
     lines = []
     for row in battles:
         teacher = by_id.get(row["id"])
-        if teacher is None and row["verdict"] is None:
+        verdict = voted(row["verdict"], row["teacher"])
+        if teacher is None and verdict is None:
             counts["left_out"] += 1
             continue
         counts["untaught"] += teacher is None
-        lines.append(battle_line(row | {"teacher": None if teacher is None else teacher.tolist()}))
+        lines.append(battle_line(row | {"verdict": verdict, "teacher": None if teacher is None else teacher.tolist()}))
     counts["written"] = len(lines)
     write_bytes_atomically(output, b"".join(lines))
     return counts

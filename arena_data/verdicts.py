@@ -33,6 +33,15 @@ def from_winner(winner: str) -> Verdict:
         raise ValueError(f"one of {', '.join(WINNERS)}") from None
 
 
+def voted(verdict: Sequence[float] | None, teacher: Sequence[float] | None) -> Sequence[float] | None:
+    """The verdict where people gave it; null where there is none, or a teacher's probabilities serve as one.
+
+    A battle that nobody judged is loaded with its teacher's probabilities as its verdict, so the two are equal to the
+    last bit. A certain verdict counts as people's though a teacher be as certain: no vote is lost by mistake.
+    """
+    return None if verdict is not None and verdict == teacher and max(verdict) < 1 else verdict
+
+
 def _three(values: Mapping[str, Any] | Sequence[Any]) -> list[float]:
     if isinstance(values, Mapping):
         for names in (("model_a", "model_b", "tie"), ("A", "B", "tie"), ("a", "b", "tie")):

@@ -137,6 +137,53 @@ def test_duplicates_are_kept_once_with_the_mean_of_their_verdicts() -> None:
     assert none == 0 and again["id"] == unique["id"]
 
 
+def with_teachers(battles: datasets.Dataset, teachers: list[list[float] | None]) -> datasets.Dataset:
+    """The battles, each beside its teacher; one without a verdict takes the teacher's, as loading does."""
+    rows = [
+        row | {"teacher": teacher, "verdict": row["verdict"] if row["verdict"] is not None else teacher}
+        for row, teacher in zip(battles, teachers, strict=True)
+    ]
+    return datasets.Dataset.from_list(rows, features=battles.features)
+
+
+@pytest.mark.parametrize("pseudo_first", [False, True])
+def test_a_vote_is_not_averaged_with_a_pseudo_label(pseudo_first: bool) -> None:
+    rows = [("p", "good", "bad", A), ("p", "bad", "good", None), ("p", "good", "bad", TIE)]
+    teachers: list[list[float] | None] = [None, [0.1, 0.7, 0.2], None]
+    order = [1, 0, 2] if pseudo_first else [0, 1, 2]
+    battles = with_teachers(battles_from([rows[i] for i in order]), [teachers[i] for i in order])
+    unique, left_out = drop_duplicates(battles)
+    assert left_out == 2
+    assert unique["verdict"] == [[0.0, 0.5, 0.5] if pseudo_first else [0.5, 0.0, 0.5]]
+    teacher = [0.1, 0.7, 0.2] if pseudo_first else [0.7, 0.1, 0.2]
+    assert unique["teacher"] == [pytest.approx(teacher)]
+
+
+def test_teachers_of_duplicates_are_averaged_and_a_pseudo_label_stays_one() -> None:
+    battles = battles_from(
+        [
+            ("voted", "a", "b", None),
+            ("voted", "b", "a", B),
+            ("judged", "a", "b", None),
+            ("judged", "b", "a", None),
+            ("alone", "a", "b", A),
+        ]
+    )
+    taught = with_teachers(battles, [[0.6, 0.1, 0.3], [0.3, 0.2, 0.5], [0.6, 0.1, 0.3], [0.3, 0.2, 0.5], None])
+    unique, _ = drop_duplicates(taught)
+    mean = [0.4, 0.2, 0.4]
+    assert unique["teacher"] == [pytest.approx(mean), pytest.approx(mean), None]
+    assert unique["verdict"] == [A, unique["teacher"][1], A]
+    later = datasets.concatenate_datasets([unique, battles_from([("judged", "b", "a", B)])])
+    again, left_out = drop_duplicates(later)
+    assert left_out == 1 and again["verdict"] == [A, A, A]
+
+
+def test_a_vote_counts_though_a_teacher_is_as_certain() -> None:
+    battles = with_teachers(battles_from([("p", "a", "b", A), ("p", "a", "b", B)]), [A, None])
+    assert drop_duplicates(battles)[0]["verdict"] == [[0.5, 0.5, 0.0]]
+
+
 def test_identical_responses_and_no_battles_are_no_trouble() -> None:
     unique, left_out = drop_duplicates(battles_from([("p", "same", "same", A), ("p", "same", "same", B)]))
     assert left_out == 1 and unique["verdict"] == [[0.5, 0.5, 0.0]]

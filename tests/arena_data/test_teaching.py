@@ -39,6 +39,22 @@ def test_verdicts_stay_and_pseudo_labels_come(
     assert "3 battles, 1 of them without a teacher; 1 left out" in capsys.readouterr().err
 
 
+def test_a_new_teacher_takes_the_place_of_pseudo_labels(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _teach(files, tmp_path, "2,0.25,0.5,0.25\n3,0.125,0.125,0.75\n4,0.2,0.3,0.5\n") == 0
+    once = tmp_path / "once.jsonl"
+    (tmp_path / "out.jsonl").rename(once)
+    capsys.readouterr()
+    assert _teach([str(once)], tmp_path, "2,0.5,0.25,0.25\n3,0.5,0.375,0.125\n") == 0
+    battles = load_battles(str(tmp_path / "out.jsonl"), labels="required")
+    # The fourth had nothing but the old teacher's word, which must not be left behind as if people had voted so.
+    assert battles["id"][:] == ["1", "2", "3"]
+    assert battles["verdict"][:] == [[1, 0, 0], [1, 0, 0], [0.5, 0.375, 0.125]]
+    assert battles["teacher"][:] == [None, [0.5, 0.25, 0.25], [0.5, 0.375, 0.125]]
+    assert "3 battles, 1 of them without a teacher; 1 left out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
