@@ -12,7 +12,7 @@ The recipe is run as it stands, NF4 weights and 8-bit AdamW (unpaged on a CPU) i
 - `report_to`: no tracker.
 
 Llama 3 is run in 8 bits as well. One process each: neither GPU kernels, nor fp16, nor several devices, nor the real
-weights are tried here; docs/scale.md says what was run where.
+weights are tried here; the README says what was run.
 """
 
 import csv
@@ -37,7 +37,7 @@ from transformers import (
 import predict
 import train_reward
 from arena_data.__main__ import main as arena_data
-from arena_data.submission import read_submission
+from arena_data.submission import COLUMNS
 from benchmarks.tiny_models import SIZES, byte_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -98,8 +98,8 @@ def write_tiny(name: str, folder: Path) -> Path:
     return folder
 
 
-def rows() -> list[dict[str, str]]:
-    with SAMPLE.open(newline="", encoding="utf-8") as file:
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -113,9 +113,8 @@ def write_rows(path: Path, some: list[dict[str, str]], columns: list[str]) -> Pa
 
 def taught(folder: Path) -> Path:
     """The sample beside a teacher halfway between its verdicts and the uniform one, joined as the recipe says."""
-    names = ["winner_model_a", "winner_model_b", "winner_tie"]
-    judged = [row | {name: str(0.5 * float(row[name]) + 0.5 / 3) for name in names} for row in rows()]
-    teacher = write_rows(folder / "teacher.csv", judged, ["id", *names])
+    judged = [row | {name: str(0.5 * float(row[name]) + 0.5 / 3) for name in COLUMNS} for row in read_rows(SAMPLE)]
+    teacher = write_rows(folder / "teacher.csv", judged, ["id", *COLUMNS])
     assert arena_data([str(SAMPLE), "--teacher", str(teacher), "--output", str(folder / "taught.jsonl")]) == 0
     return folder / "taught.jsonl"
 
@@ -146,11 +145,13 @@ def test_a_large_recipe_runs_from_battles_to_a_submission(recipe: Path, more: li
     head = {name: value for name, value in saved.items() if "score" in name or "classifier" in name}
     assert head and {value.dtype for value in head.values()} == {torch.float32}
 
-    held_out = write_rows(tmp_path / "test.csv", rows()[-20:], ["id", "prompt", "response_a", "response_b"])
+    wanted = read_rows(SAMPLE)[-20:]
+    held_out = write_rows(tmp_path / "test.csv", wanted, ["id", "prompt", "response_a", "response_b"])
     submission = tmp_path / "submission.csv"
     flags = ["--model", str(output), "--input", str(held_out), "--output", str(submission), "--offline", "--quiet"]
     assert predict.main([*flags, "--device", "cpu"]) == 0
-    ids, probabilities = read_submission(submission)
-    assert list(ids) == [row["id"] for row in rows()[-20:]]
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    found = read_rows(submission)  # as printed: `read_submission` would make each row sum to 1
+    assert [row["id"] for row in found] == [row["id"] for row in wanted]
+    probabilities = np.array([[float(row[name]) for name in COLUMNS] for row in found])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=2e-9)
     assert (probabilities > 0).all() and len(np.unique(probabilities[:, 0])) > 1
