@@ -139,6 +139,8 @@ class TieRewardTrainer(RewardTrainer):
                 group["params"] = [parameter for parameter in group["params"] if id(parameter) not in new]
                 options = {name: value for name, value in group.items() if name not in ("params", "lr")}
                 optimizer.add_param_group({**options, "params": score, "lr": rate})
+        # A checkpoint of FSDP2's, which goes by parameters' names, would lose the options of a group that has none left.
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
         return optimizer
 
     # -- the loss -----------------------------------------------------------------------------------------------
