@@ -121,14 +121,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_sharded_training_ends_as_one_process_does_and_resumes_bit_for_bit(method: str, trained: Any) -> None:
     folder, parts, rows, style_scale = trained
     figures, sharded, again = (load_file(folder / f"{method}{name}.safetensors") for name in ("", "-end", "-again"))
-    assert sharded.keys() == again.keys() and all(torch.equal(sharded[name], again[name]) for name in sharded)
-
     one, other = (make_trainer(method, rows["train"], folder, f"{method}-{name}") for name in ("one", "other"))
     before = find(one.model).weight.clone()
     expected = torch.cat([train(one, slice(None), steps) for steps in (FIRST_HALF, SECOND_HALF)])
     torch.testing.assert_close(figures["figures"], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(sharded, dict(one.model.state_dict()), atol=1e-4, rtol=0)
     assert (find(one.model).weight - before).abs().max() > 1e-3
+    assert sharded.keys() == again.keys() and all(torch.equal(sharded[name], again[name]) for name in sharded)
 
     other.model.load_state_dict(sharded)
     scale.write_battles(folder / "battles.csv")
@@ -140,4 +139,4 @@ def test_sharded_training_ends_as_one_process_does_and_resumes_bit_for_bit(metho
         flags = ["--model", trainer.args.output_dir, "--dtype", "float32", "--device", "cpu", "--quiet"]
         assert predict.main([*files, *flags]) == 0
         probabilities.append(scale.read_submission(folder / "submission.csv"))
-    np.testing.assert_allclose(*probabilities, atol=1e-6)
+    np.testing.assert_allclose(*probabilities, atol=1e-5)
