@@ -22,7 +22,7 @@ from trl import ModelConfig, TrlParser
 
 from arena_data.cleaning import oddity_lines
 from arena_data.errors import BattleError
-from arena_data.training_battles import read_training_battles, read_training_split
+from arena_data.training_battles import read_training_battles, read_training_split, split_by_judge
 from reward_model.config import DataArguments, TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
@@ -74,7 +74,7 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
         one.output_dir, one.push_to_hub = str(fold_directory(config.output_dir, fold)), False
         train_run(dataclasses.replace(data, folds=None, num_folds=data.folds, fold=fold), one, model_arguments)
     if is_main(config):
-        battles = read_training_battles(data.train_file, data.max_train_battles)
+        battles, _ = split_by_judge(read_training_battles(data.train_file, data.max_train_battles))
         figures = finish_folds(config.output_dir, data.folds, battles)
         print(
             f"out-of-fold log loss {figures['log_loss']:.4f} (uncalibrated {figures['log_loss_uncalibrated']:.4f}, class"

@@ -1,14 +1,20 @@
-"""From files of labelled battles to the parts that a system is trained, calibrated and judged on."""
+"""From files of labelled battles to the parts that a system is trained, calibrated and judged on.
+
+Battles that nobody voted on, whose verdict is a teacher's, are for training alone: nobody is judged by a teacher's word, and
+no calibration is fitted to it.
+"""
 
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import datasets
+import numpy as np
 
 from arena_data.errors import BattleError
 from arena_data.folds import drop_duplicates, training_split
-from arena_data.loading import load_battles
+from arena_data.loading import load_battles, quiet_datasets
+from arena_data.verdicts import voted
 
 
 def read_training_battles(train_file: Sequence[str], max_battles: int | None = None) -> datasets.Dataset:
@@ -42,4 +48,20 @@ def read_training_split(
     """
     battles = read_training_battles(train_file, max_battles)
     held_out = drop_duplicates(load_battles(eval_file, labels="required"))[0] if eval_file else None
-    return training_split(battles, held_out, **split)
+    people, teachers = split_by_judge(battles)
+    parts = training_split(people, held_out, **split)
+    if len(teachers):
+        elsewhere = {*parts["validation"]["group"], *parts["calibration"]["group"]}
+        kept = [row for row, group in enumerate(teachers["group"]) if group not in elsewhere]
+        with quiet_datasets():
+            parts["train"] = datasets.concatenate_datasets([parts["train"], teachers.select(kept)])
+    return parts
+
+
+def split_by_judge(battles: datasets.Dataset) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Battles that people voted on, and those that only a teacher judged; all are the former where nobody voted."""
+    pairs = zip(battles["verdict"], battles["teacher"], strict=True)
+    people = np.asarray([voted(verdict, teacher) is not None for verdict, teacher in pairs], dtype=bool)
+    if people.all() or not people.any():
+        return battles, battles.select([])
+    return battles.select(np.flatnonzero(people)), battles.select(np.flatnonzero(~people))

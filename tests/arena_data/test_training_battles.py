@@ -1,0 +1,43 @@
+"""Which battles are trained on, and which a model is judged and calibrated on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from arena_data.training_battles import read_training_battles, read_training_split, split_by_judge
+from arena_data.verdicts import voted
+
+VOTES = ("model_a", "model_b", "tie")
+YES = {"response_a": ["yes"], "response_b": ["no"]}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """Sixty battles with votes, and thirty that a teacher alone judged, whose prompts are among those of the others."""
+    rows = [{"id": str(row), "prompt": [f"question {row}"], "winner": VOTES[row % 3], **YES} for row in range(60)]
+    for row in range(30):
+        one = {"id": f"t{row}", "prompt": [f"question {row}"], "response_a": ["perhaps"], "response_b": ["no"]}
+        rows.append(one | {"teacher": [0.5, 0.2, 0.3]})
+    path = tmp_path / "battles.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("split", [{"num_folds": 3, "fold": 1}, {"validation_share": 0.3}])
+def test_what_a_teacher_alone_judged_is_for_training(file: str, split: dict[str, float]) -> None:
+    parts = read_training_split([file], calibration_share=0.2, **split)
+    people = {
+        name: sum(voted(row["verdict"], row["teacher"]) is not None for row in part) for name, part in parts.items()
+    }
+    assert people["validation"] == len(parts["validation"]) and people["calibration"] == len(parts["calibration"])
+    assert sum(people.values()) == 60
+    assert 0 < len(parts["train"]) - people["train"] < 30
+    prompts = {name: set(part["group"]) for name, part in parts.items()}
+    assert not prompts["train"] & (prompts["validation"] | prompts["calibration"])
+
+
+def test_where_nobody_voted_the_teacher_judges(file: str) -> None:
+    _, taught = split_by_judge(read_training_battles([file]))
+    assert len(taught) == 30
+    assert [len(part) for part in split_by_judge(taught)] == [30, 0]
