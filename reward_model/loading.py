@@ -28,7 +28,8 @@ from reward_model.backbone import (
     set_pad_token,
 )
 from reward_model.run_directory import RunDirectory
-from reward_model.score import head_module_names, install, last_positions, load_score, score_inputs
+from reward_model.saved_score import load_score
+from reward_model.score import head_module_names, install, last_positions, score_inputs
 
 MERGE_TOLERANCE = 1e-3  # of value and tie strength, in float32: about 3e-4 of a probability
 

@@ -4,7 +4,11 @@ Label smoothing (Szegedy et al. 2016, section 7) and distillation (Hinton et al.
 the verdict is mixed with the uniform distribution; a teacher's probabilities at a temperature are a second target.
 """
 
+from typing import Any
+
 import torch
+
+from reward_model.links import log_probabilities
 
 
 def cross_entropy(log_probs: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
@@ -39,3 +43,26 @@ def training_loss(
     known = torch.isfinite(teacher).all(dim=-1)
     mixed = (1 - teacher_weight) * loss + teacher_weight * distillation(log_probs, teacher, teacher_temperature)
     return torch.where(known, mixed, loss)
+
+
+def loss_of_both_orders(
+    rewards: torch.Tensor, labels: torch.Tensor, link: str, *, teacher: torch.Tensor | None = None, **options: Any
+) -> torch.Tensor:
+    """float32 [battles] for a joint encoding: the mean of `training_loss` over a battle's two orders.
+
+    Each order is a battle of its own here, both in one step; averaging them is left to prediction.
+
+    Args:
+        rewards: float32 [2, battles, 2], (margin, tie strength) of [prompt, A, B] and of [prompt, B, A].
+        labels, teacher: float32 [battles, 3], as for A first.
+        link, options: as for `log_probabilities` and `training_loss`.
+    """
+    swapped = [1, 0, 2]
+    orders = [
+        (rewards[0], labels, teacher),
+        (rewards[1], labels[:, swapped], None if teacher is None else teacher[:, swapped]),
+    ]
+    first, second = (
+        training_loss(log_probabilities(r[:, 0], r[:, 1], link), y, teacher=t, **options) for r, y, t in orders
+    )
+    return (first + second) / 2

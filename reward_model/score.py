@@ -14,25 +14,21 @@ would be empty under ZeRO 3 and count as unused under DDP. Pooling is by positio
 `pad_token_id` and so skips a closing EOS that doubles as padding.
 
 With PEFT: `install`, then `get_peft_model` (saving `head_module_names`) or `PeftModel.from_pretrained`; when loading,
-`load_score` last: it fails where Transformers only warns. Quantised models skip the same names.
+`saved_score.load_score` last: it fails where Transformers only warns. Quantised models skip the same names.
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 _TIE_SPREAD = 0.1  # of the first tie strengths, over states of unit size: they start near k
-_INDEX = "model.safetensors.index.json"
 
 
 class ScoreInputs(NamedTuple):
@@ -116,7 +112,7 @@ class TieAwareScore(Float32Linear):
         if hidden.ndim == 3 and positions is not None:
             rows, tokens = hidden.shape[:2]
             if rows > 1:
-                _check_shape("positions", positions, (rows,))
+                check_shape("positions", positions, (rows,))
             row = torch.arange(rows, device=hidden.device).expand(len(positions))
             hidden = hidden[row, positions.to(hidden.device)]
         value, tie = super().forward(hidden), self.tie(hidden)
@@ -129,7 +125,8 @@ class TieAwareScore(Float32Linear):
         return both if not tokens else both.reshape(rows, 1, -1).expand(-1, tokens, -1)
 
 
-def _check_shape(name: str, found: Tensor, expected: tuple[int, ...]) -> None:
+def check_shape(name: str, found: Tensor, expected: tuple[int, ...]) -> None:
+    """Raises: ValueError, naming the tensor, where its shape is not the expected one."""
     if tuple(found.shape) != expected:
         raise ValueError(f"{name} has shape {tuple(found.shape)}; expected {expected}")
 
@@ -140,7 +137,7 @@ def _style_term(name: str, features: Tensor, like: Tensor, *weights: nn.Paramete
     if not present:
         raise ValueError(f"{name} given to a score layer without style features; install it with style_features")
     weight = torch.cat(present)
-    _check_shape(name, features, (len(like), len(weight)))
+    check_shape(name, features, (len(like), len(weight)))
     return (features.to(like.device).float() @ weight).view(-1, *[1] * (like.ndim - 1))
 
 
@@ -273,37 +270,3 @@ def find(model: nn.Module) -> TieAwareScore:
         if layer not in inactive:
             return layer
     raise ValueError(f"{type(model).__name__} has no active tie-aware score layer")
-
-
-def load_score(model: nn.Module, directory: str | Path) -> None:
-    """Loads every parameter of the active score layer, tie and style included, from a run's directory.
-
-    The directory is what `save_pretrained` wrote: an adapter, or a model, sharded or not. Raises ValueError for one
-    without a model, and for a parameter that is missing, is left over or has another shape. Load before DeepSpeed wraps
-    the model: the float32 masters in its optimizer would overwrite what is loaded later.
-    """
-    directory = Path(directory)
-    files = [file for name in ("adapter_model", "model") if (file := directory / f"{name}.safetensors").is_file()][:1]
-    if not files and (index := directory / _INDEX).is_file():
-        files = sorted({directory / shard for shard in json.loads(index.read_text("utf-8"))["weight_map"].values()})
-    if not files:
-        raise ValueError(f"{directory}: no adapter_model.safetensors, model.safetensors or {_INDEX} there")
-    layer = find(model)
-    name = layer.stock_name
-    saved: dict[str, Tensor] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118, not a mapping
-                parameter = key.removeprefix("base_model.model.")
-                if parameter.startswith(f"{name}."):
-                    saved[parameter.removeprefix(f"{name}.")] = tensors.get_tensor(key)
-    parameters = dict(layer.named_parameters())
-    if missing := sorted(parameters.keys() - saved.keys()):
-        raise ValueError(f"{directory}: the score layer {name!r} there lacks {', '.join(missing)}")
-    if left_over := sorted(saved.keys() - parameters.keys()):
-        raise ValueError(f"{directory}: the score layer {name!r} there has {', '.join(left_over)}, the model's has not")
-    with whole(parameters.values(), write=True), torch.no_grad():
-        for key, parameter in parameters.items():
-            _check_shape(f"{directory}: {name}.{key}", saved[key], tuple(parameter.shape))
-        for key, parameter in parameters.items():
-            parameter.copy_(saved[key])

@@ -29,11 +29,12 @@ from reward_model.batching import TokenBudgetSampler
 from reward_model.config import TieRewardConfig
 from reward_model.cpu_memory import keep_freed_memory
 from reward_model.links import log_probabilities
-from reward_model.losses import training_loss
+from reward_model.losses import loss_of_both_orders, training_loss
 from reward_model.packed import PackedReader, packed_reader
-from reward_model.score import TieAwareScore, find, last_positions, score_inputs
+from reward_model.rewards import batch_rewards, margins
+from reward_model.score import TieAwareScore, find
 from reward_model.sharded_score import float32_score, keep_packing, to_one_dtype
-from reward_model.training_figures import Throughput, figures_of, figures_of_rewards, in_order
+from reward_model.training_figures import Throughput, evaluation_output, figures_of, figures_of_rewards
 
 
 class NotFiniteError(RuntimeError):
@@ -152,25 +153,7 @@ class TieRewardTrainer(RewardTrainer):
 
     def rewards(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
         """float32 [2, battles, 2]: (value, tie) of the first and second row of each battle."""
-        battles = len(batch["index"])
-        rows: list[torch.Tensor] = []
-        scores: list[torch.Tensor] = []
-        for group in batch["groups"]:
-            row = group["row"].clamp_min(0)
-            style = batch["style"][row] if "style" in batch else None
-            pair = batch["pair"][row] if "pair" in batch else None
-            rows.append(group["row"])
-            if self._packed is not None:
-                scores.append(self._packed.logits(model, group, style, pair))
-                continue
-            inputs = {name: group[name] for name in ("input_ids", "attention_mask")}
-            with score_inputs(model, positions=last_positions(inputs["attention_mask"]), style=style, pair=pair):
-                scores.append(model(**inputs, use_cache=False).logits if self._caches else model(**inputs).logits)
-        row, score = torch.cat(rows), torch.cat(scores).float()
-        # A stand-in row's score is multiplied by nothing, but stays in the graph: every rank's backward is alike.
-        kept = row >= 0
-        order = torch.argsort(row[kept])
-        return score[kept][order].reshape(2, battles, 2) + 0.0 * score[~kept].sum()
+        return batch_rewards(model, batch, self._packed, caches=bool(getattr(self.model.config, "use_cache", False)))
 
     def _packed_reader(self) -> PackedReader | None:
         """A reader of rows end to end, where the model can be read like that and is whole in every process."""
@@ -182,16 +165,6 @@ class TieRewardTrainer(RewardTrainer):
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._packed is None else self._packed.reading()
 
-    @property
-    def _caches(self) -> bool:
-        return bool(getattr(self.model.config, "use_cache", False))
-
-    def _margins(self, rewards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Margin and tie strength, float32 [battles] each, symmetric in the two rows."""
-        difference = rewards[0, :, 0] - rewards[1, :, 0]
-        scale = 0.5 if self.args.encoding == "joint" else 1.0
-        return scale * difference, rewards[..., 1].mean(dim=0)
-
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -200,29 +173,19 @@ class TieRewardTrainer(RewardTrainer):
         Raises: NotFiniteError for a loss that is NaN or infinite, naming the step and the battles.
         """
         rewards = self.rewards(model, inputs)
-        margin, tie_strength = self._margins(rewards)
+        margin, tie_strength = margins(rewards, self.args.encoding)
         log_probs = log_probabilities(margin, tie_strength, self.args.tie_link)
         labels = inputs["labels"]
-        options = {
+        options: dict[str, Any] = {
+            "teacher": inputs.get("teacher"),
             "label_smoothing": self.args.label_smoothing_factor,
             "teacher_weight": self.args.teacher_weight,
             "teacher_temperature": self.args.teacher_temperature,
         }
         if self.args.encoding == "joint":
-            # Each order is a battle of its own here, both in one step; averaging them is left to prediction.
-            swapped = [1, 0, 2]
-            teacher = inputs.get("teacher")
-            orders = [
-                (rewards[0], labels, teacher),
-                (rewards[1], labels[:, swapped], None if teacher is None else teacher[:, swapped]),
-            ]
-            per_order = [
-                training_loss(log_probabilities(r[:, 0], r[:, 1], self.args.tie_link), y, teacher=t, **options)
-                for r, y, t in orders
-            ]
-            loss = (per_order[0] + per_order[1]) / 2
+            loss = loss_of_both_orders(rewards, labels, self.args.tie_link, **options)
         else:
-            loss = training_loss(log_probs, labels, teacher=inputs.get("teacher"), **options)
+            loss = training_loss(log_probs, labels, **options)
         if self.args.center_rewards_coefficient:
             loss = loss + self.args.center_rewards_coefficient * rewards[..., 0].sum(dim=0) ** 2
         if not torch.isfinite(loss).all():
@@ -324,7 +287,7 @@ class TieRewardTrainer(RewardTrainer):
             with self._reading():
                 for batch in self._each(dataloader):
                     with torch.no_grad(), self.compute_loss_context_manager():
-                        margin, tie_strength = self._margins(self.rewards(model, batch))
+                        margin, tie_strength = margins(self.rewards(model, batch), self.args.encoding)
                     found.append(
                         (batch["index"].tolist(), margin.float().cpu().numpy(), tie_strength.float().cpu().numpy())
                     )
@@ -332,23 +295,7 @@ class TieRewardTrainer(RewardTrainer):
             model.train(was_training)
         if self.args.world_size > 1:
             found = gather_object(found)
-        margin, tie = in_order(found)
-        log_probs = log_probabilities(margin, tie, self.args.tie_link)
-        metrics: dict[str, float] = {}
-        dataset: Any = dataloader.dataset
-        labels = (
-            torch.tensor(np.asarray(dataset["labels"], dtype=np.float32)) if "labels" in dataset.column_names else None
-        )
-        if labels is not None:
-            figures = figures_of(log_probs, labels, margin)
-            metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
-            metrics[f"{metric_key_prefix}_loss"] = metrics[f"{metric_key_prefix}_log_loss"]
-        return EvalLoopOutput(
-            predictions=log_probs.numpy(),
-            label_ids=None if labels is None else labels.numpy(),
-            metrics=metrics,
-            num_samples=len(log_probs),
-        )
+        return evaluation_output(found, dataloader.dataset, self.args.tie_link, metric_key_prefix)
 
     def _each(self, dataloader: DataLoader) -> Iterator[dict[str, Any]]:
         for batch in dataloader:

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from transformers.trainer_utils import EvalLoopOutput
 
+from reward_model.links import log_probabilities
 from reward_model.losses import cross_entropy
 
 
@@ -64,3 +67,29 @@ def in_order(parts: Sequence[tuple[list[int], np.ndarray, np.ndarray]]) -> tuple
     order = np.argsort(np.concatenate([np.asarray(part[0]) for part in parts]), kind="stable")
     margin, tie = (torch.tensor(np.concatenate([part[i] for part in parts])[order]) for i in (1, 2))
     return margin, tie
+
+
+def evaluation_output(
+    parts: Sequence[tuple[list[int], np.ndarray, np.ndarray]], dataset: Any, link: str, prefix: str
+) -> EvalLoopOutput:
+    """Log-probabilities float32 [battles, 3] in the order of the dataset, and their figures where it has `labels`.
+
+    Args:
+        parts: as for `in_order`.
+        link: as for `log_probabilities`.
+        prefix: of the figures' names.
+    """
+    margin, tie = in_order(parts)
+    log_probs = log_probabilities(margin, tie, link)
+    metrics: dict[str, float] = {}
+    labels = None
+    if "labels" in dataset.column_names:
+        labels = torch.tensor(np.asarray(dataset["labels"], dtype=np.float32))
+        metrics = {f"{prefix}_{name}": value for name, value in figures_of(log_probs, labels, margin).items()}
+        metrics[f"{prefix}_loss"] = metrics[f"{prefix}_log_loss"]
+    return EvalLoopOutput(
+        predictions=log_probs.numpy(),
+        label_ids=None if labels is None else labels.numpy(),
+        metrics=metrics,
+        num_samples=len(log_probs),
+    )

@@ -22,7 +22,8 @@ from transformers import (
 )
 
 from reward_model import score
-from reward_model.score import TieAwareScore, find, install, last_positions, load_score, score_inputs
+from reward_model.saved_score import load_score
+from reward_model.score import TieAwareScore, find, install, last_positions, score_inputs
 
 SIZES = {
     "vocab_size": 40,
