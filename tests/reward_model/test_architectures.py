@@ -30,6 +30,7 @@ from transformers import (
 
 from reward_model import score
 from reward_model.links import log_probabilities
+from reward_model.saved_score import load_score
 
 STYLE = 3
 PAD = 1
@@ -280,7 +281,7 @@ def test_our_loader_restores_every_parameter(name: str, kind: str, saved: Any) -
         model = PeftModel.from_pretrained(model, str(root / name / "lora"))
     else:
         assert score.find(model).tie.bias.item() == 5.0
-    score.load_score(model, root / name / kind)
+    load_score(model, root / name / kind)
     wanted = dict(trained.named_parameters())
     active = {f"{key}" for key, value in wanted.items() if value.requires_grad}
     restored = dict(model.named_parameters())
