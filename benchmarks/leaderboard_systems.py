@@ -3,7 +3,7 @@
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from arena_data.folds import drop_duplicates
 from arena_data.loading import load_battles
 from baselines.base import Baseline, class_of, verdicts_of
+from baselines.frozen import Frozen
 from baselines.training import calibrate, without_prompts
 from benchmarks.results import Predictions
 
@@ -112,21 +113,32 @@ def neural_options(kind: str, options: argparse.Namespace) -> dict[str, Any]:
 def run_fold(
     system: System, options: argparse.Namespace, parts: dict[str, datasets.Dataset], extra: datasets.Dataset | None
 ) -> Predictions:
-    """One fold of a baseline."""
+    """One fold of a baseline. A frozen backbone reads a text for the first fold alone; its time counts for every fold."""
     more = neural_options(system.kind, options) if system.neural else {}
-    return run_baseline(class_of(system.kind)(**system.options, **more), parts, extra, system.made_by(options))
+    baseline: Baseline = class_of(system.kind)(**system.options, **more)
+    if not isinstance(baseline, Frozen):
+        return run_baseline(baseline, parts, extra, system.made_by(options))
+    embedder = baseline.embedder
+    embedder.cache_dir = options.output_dir / "embeddings"
+    return run_baseline(
+        baseline, parts, extra, system.made_by(options), lambda: time.perf_counter() + embedder.saved_seconds
+    )
 
 
 def run_baseline(
-    baseline: Baseline, parts: dict[str, datasets.Dataset], extra: datasets.Dataset | None, about: dict[str, Any]
+    baseline: Baseline,
+    parts: dict[str, datasets.Dataset],
+    extra: datasets.Dataset | None,
+    about: dict[str, Any],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Predictions:
     """Trains on one part, calibrates on the second, predicts the third, and saves once to see how large it is."""
     held_out = parts["validation"]
-    started = time.perf_counter()
+    started = clock()
     baseline.fit(parts["train"], without_prompts(extra, parts["validation"], parts["calibration"]) if extra else None)
-    trained = time.perf_counter()
+    trained = clock()
     raw = baseline.log_probabilities(held_out)
-    predicted = time.perf_counter()
+    predicted = clock()
     fitted = calibrate(baseline, parts["calibration"])
     with tempfile.TemporaryDirectory() as directory:
         baseline.save(directory, fitted)

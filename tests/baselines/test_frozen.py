@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Make, battles_of, shuffled, swapped
+from safetensors.numpy import load_file
 from test_neural import backbone  # noqa: F401  a fixture
 
 from arena_data.errors import BattleError
@@ -123,13 +124,20 @@ def test_the_cache_gives_the_same_vectors_and_no_text_is_read_twice(
 ) -> None:
     battles = battles_to_read()
     expected = {pooling: Embedder(backbone, 32).sides(battles, pooling) for pooling in POOLINGS}
-    Embedder(backbone, 32, cache_dir=tmp_path).sides(battles.select([0]), "mean")
+    first = Embedder(backbone, 32, cache_dir=tmp_path)
+    first.sides(battles.select([0]), "mean")
+    assert first.saved_seconds == 0
     for pooling in POOLINGS:
         found = Embedder(backbone, 32, cache_dir=tmp_path).sides(battles, pooling)
         np.testing.assert_allclose(found, expected[pooling], atol=0.02)
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.setattr(Embedder, "_loaded", lambda self: pytest.fail("the backbone is not needed"))
-    found = Embedder(backbone, 32, cache_dir=tmp_path).sides(battles, "last")
+    last = Embedder(backbone, 32, cache_dir=tmp_path)
+    found = last.sides(battles, "last")
+    assert (
+        last.saved_seconds == pytest.approx(load_file(next(tmp_path.iterdir()))["seconds"].sum())
+        and last.saved_seconds > 0
+    )
     np.testing.assert_allclose(found, expected["last"], atol=0.02)
 
 
