@@ -151,8 +151,9 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Times are wall-clock, beside whatever else the machine did; that of training is of one fold. A blend's costs are "
-        "its members' together. What each one is:",
+        "Times are wall-clock, beside whatever else the machine did; that of training is of one fold. A frozen backbone "
+        "reads a text once for all folds, and what that took counts in each; its weights are not in the size. A blend's "
+        "costs are its members' together. What each one is:",
         "",
     ]
     lines += [f"- `{row.name}`: {row.about}" for row in rows]
