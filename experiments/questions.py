@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from arena_data.errors import BattleError
+from baselines.neural import Neural
 from benchmarks.leaderboard_systems import NEURAL_FLAGS
 from experiments.variants import variant_or_baseline
 
@@ -21,7 +22,7 @@ class Arm:
 
     Args:
         name: as the page calls it.
-        kind: of `baselines.base.KINDS` or `frozen_variant`; empty for our own reward model.
+        kind: of `baselines.base.KINDS`, `frozen_variant` or `cross_reading`; empty for our own reward model.
         options: of the kind.
         extra: names of files of further battles.
         flags: of train_reward.py, for our own reward model.
@@ -63,7 +64,7 @@ class Question:
     @property
     def costly(self) -> bool:
         """Whether it trains backbones: such questions are asked by name only."""
-        return any(not arm.kind for arm in self.arms.values())
+        return any(not arm.kind or issubclass(variant_or_baseline(arm.kind), Neural) for arm in self.arms.values())
 
 
 @dataclass(frozen=True)

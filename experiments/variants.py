@@ -18,6 +18,7 @@ from baselines.embeddings import Embedder
 from baselines.frozen import Frozen, Read
 from baselines.sample import IntArray, Sample
 from baselines.style import Scale
+from experiments.cross_reading import CrossReading
 
 TIES = ("distance", "mean", "style", "global")
 STYLES = ("on", "off", "calibration")
@@ -134,4 +135,5 @@ class FrozenVariant(Frozen):
 
 def variant_or_baseline(kind: str) -> type[Any]:
     """Raises: ValueError for an unknown kind."""
-    return FrozenVariant if kind == FrozenVariant.kind else class_of(kind)
+    own = {one.kind: one for one in (FrozenVariant, CrossReading)}
+    return own[kind] if kind in own else class_of(kind)

@@ -1,0 +1,48 @@
+"""Blocks with readouts: what sees what, the same for exchanged sides, and something is learned."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import Make, shuffled, swapped
+from test_neural import backbone  # noqa: F401  a fixture
+
+from experiments.cross_reading import READINGS, CrossReading
+from reward_model.calibration import log_loss
+
+
+def reader(backbone: str, reading: str, epochs: float = 0.1) -> CrossReading:  # noqa: F811
+    return CrossReading(backbone, max_length=64, num_train_epochs=epochs, learning_rate=1e-3, reading=reading)
+
+
+@pytest.mark.parametrize(("reading", "sees_the_other"), [("apart", False), ("cross", True)])
+def test_only_crossed_readouts_see_the_other_side(
+    reading: str,
+    sees_the_other: bool,
+    backbone: str,  # noqa: F811
+    make: dict[str, Make],
+) -> None:
+    battles = make["words"](40, 1, words=4)
+    model = reader(backbone, reading)
+    model.fit(battles)
+    a, b, other = [2, 5, 3], [2, 6, 7, 3], [2, 8, 9, 3]
+    row = {"a": a, "start": [0.0, 0.0], "length": 7}
+    batch = model._batch([row | {"b": b}, row | {"b": other}])
+    batch = {name: values for name, values in batch.items() if name in ("input_ids", "attention_mask", "position_ids")}
+    with torch.no_grad():
+        states = model.model.backbone(**batch).last_hidden_state
+    text, readouts = slice(0, 3), slice(3, 3 + model.readouts)
+    torch.testing.assert_close(states[0, text], states[1, text])
+    assert torch.allclose(states[0, readouts], states[1, readouts], atol=1e-6) != sees_the_other
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_it_learns_what_words_tell_and_knows_no_side(reading: str, backbone: str, make: dict[str, Make]) -> None:  # noqa: F811
+    train, held_out = make["words"](300, 1, words=4), make["words"](100, 2, words=4)
+    verdicts = np.asarray(list(held_out["verdict"]))
+    model = reader(backbone, reading, epochs=8)
+    model.fit(train)
+    found, turned = (model.log_probabilities(given) for given in (held_out, swapped(held_out)))
+    np.testing.assert_allclose(found[:, [1, 0, 2]], turned, atol=1e-4)
+    assert log_loss(found, verdicts) < 0.6
+    model.fit(shuffled(train))
+    assert log_loss(model.log_probabilities(held_out), verdicts) > 0.9
