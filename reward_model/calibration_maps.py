@@ -17,8 +17,8 @@ The first six cannot favour a side: swapping a battle before or after the map co
 `SWAP_EXACT`. `parity_curved` is what of a Dirichlet map treats A and B alike, and bends besides: l scales small margins and
 n large ones, both above 0 so that a larger margin stays larger, and e says how far ties depend on how close a battle is.
 
-All but the threshold are linear in logits, so that the log loss is convex in their parameters; a normal prior around the
-identity decides where rows are too few to say. A log-probability is a logit here, so that matrix scaling and the Dirichlet
+All but the threshold are linear in logits, so that the log loss is convex in their parameters; a prior around the identity
+decides where rows are too few to say. A log-probability is a logit here, so that matrix scaling and the Dirichlet
 map are of one form and differ in what holds them back.
 
 Source: Guo et al. (2017), "On Calibration of Modern Neural Networks"; Kull et al. (2019), "Beyond temperature scaling:
@@ -67,9 +67,13 @@ POSITIVE = {"temperature", "tie_multiplier", "threshold", *PARAMETERS["multiplie
     name for names in PARAMETERS.values() for name in names if name.endswith("margin_scale")
 }
 
-# Standard deviations of the prior. Scales are wrong by a factor at most; a rate may be far off, as that of ties is after
-# training on battles without them.
-SCALE_SD, SHIFT_SD = 0.25, 0.5
+# Of the prior. A scale is wrong by a factor at most: SCALE_SD is the standard deviation for a model whose margins are as
+# wide as WIDE (root mean square) or wider. Narrow margins are rarely overconfident, and so few nats hang on their scale that
+# noise would choose it: of the swap-exact maps it is held in proportion.
+SCALE_SD, SHIFT_SD, WIDE = 0.25, 0.5, 1.5
+# Of a swap-exact map: a rate of ties is mostly right and now and then far off, as after training on battles without ties.
+# So the shift has Student's t for a prior, one degree of freedom, this scale.
+SHIFT_SCALE = 0.2
 # What cross-validation chooses from: times the prior's precision; for `dirichlet` lambda = mu of Kull et al.
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "multipliers": (1.0, 10.0),
@@ -78,6 +82,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "dirichlet": (0.001, 0.01, 0.1, 1.0),
 }
 _LEAST_SCALE = 1e-3
+_REWEIGHTINGS, _SETTLED = 10, 1e-3
 _LEAST_THRESHOLD = 1e-6
 
 
@@ -186,6 +191,7 @@ def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, st
         return np.stack([nothing, nothing, values], axis=1)
 
     offset = of_margin(margin) + of_tie(tie_strength)
+    scale_sd = SCALE_SD * float(np.clip(np.sqrt(np.mean(margin**2)) / WIDE, 1e-3, 1))
     # What a unit of each parameter adds to the logits, how far it may be expected to go, and the least it may be.
     columns: list[FloatArray] = []
     spread: list[float] = []
@@ -197,20 +203,19 @@ def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, st
         lower.append(least)
 
     if method == "temperature":
-        add(offset, SCALE_SD, _LEAST_SCALE - 1)
+        add(offset, scale_sd, _LEAST_SCALE - 1)
     elif method == "parity_affine":
-        add(of_margin(margin), SCALE_SD, _LEAST_SCALE - 1)
-        add(of_tie(tie_strength), SCALE_SD)
+        add(of_margin(margin), scale_sd, _LEAST_SCALE - 1)
+        add(of_tie(tie_strength), scale_sd)
     elif method == "parity_curved":
         small, large, wins, size = _curvature(log_probs, margin)
         for part in (small, large):
-            add(of_margin(part), SCALE_SD, _LEAST_SCALE - 1)
+            add(of_margin(part), scale_sd, _LEAST_SCALE - 1)
         for values in (tie_strength, wins, size):
-            add(of_tie(values), SCALE_SD)
+            add(of_tie(values), scale_sd)
     if method != "temperature":
-        add(of_tie(nothing + 1), SHIFT_SD)
-    precision = strength / np.array(spread) ** 2
-    steps = fit_logits(np.stack(columns, axis=2), offset, verdicts, precision, np.array(lower))
+        add(of_tie(nothing + 1), np.inf)  # see `_fit_with_prior`
+    steps = _fit_with_prior(np.stack(columns, axis=2), offset, verdicts, strength, np.array(spread), np.array(lower))
     if method == "temperature":
         return {"temperature": float(1 / (1 + steps[0]))}
     if method == "tie_multiplier":
@@ -223,6 +228,26 @@ def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, st
     if point[4] - point[3] / 2 >= point[1] / 2:
         point = parity_point("parity_affine", _fit_swap_exact("parity_affine", log_probs, verdicts, strength))
     return _named(method, point)
+
+
+def _fit_with_prior(
+    design: FloatArray, offset: FloatArray, verdicts: FloatArray, strength: float, spread: FloatArray, lower: FloatArray
+) -> FloatArray:
+    """Steps of least log loss; those of infinite spread have Student's t of SHIFT_SCALE for a prior.
+
+    Source: Lange, Little & Taylor (1989), "Robust Statistical Modeling Using the t Distribution", section 3, whose
+    reweighting this is: a normal prior as wide as the last step says.
+    """
+    far = np.isinf(spread)
+    precision = strength / np.where(far, SHIFT_SCALE, spread) ** 2
+    steps = fit_logits(design, offset, verdicts, precision, lower)
+    for _ in range(_REWEIGHTINGS if far.any() and strength > 0 else 0):
+        last = steps[far]
+        precision[far] = strength * 2 / (SHIFT_SCALE**2 + last**2)
+        steps = fit_logits(design, offset, verdicts, precision, lower)
+        if np.abs(steps[far] - last).max() < _SETTLED:
+            break
+    return steps
 
 
 def _full_design(method: str, normalised: FloatArray) -> FloatArray:

@@ -150,6 +150,28 @@ def test_each_map_helps_where_it_was_fitted_and_bows_to_its_prior(
         np.testing.assert_allclose(held, log_probs, atol=1e-3)
 
 
+def test_narrow_margins_are_held_to_their_scale_more_than_wide_ones() -> None:
+    generator = np.random.default_rng(0)
+    found = {}
+    for width in (0.3, 3.0):
+        half = generator.normal(0, width, 200) / 2
+        log_probs = log_softmax(np.stack([half, -half, np.zeros(200)], axis=1), axis=1)
+        # The margins say nothing at all: without a prior both scales would be near 0.
+        verdicts = np.eye(3)[generator.permutation(np.repeat([0, 1, 2], [67, 67, 66]))]
+        found[width] = fit_map("parity_affine", log_probs, verdicts)["margin_scale"]
+    assert found[0.3] > 0.9 and found[3.0] < 0.4
+
+
+def test_a_rate_of_ties_that_is_far_off_is_found_and_a_little_noise_is_not_followed() -> None:
+    log_probs = np.tile(np.log([0.49, 0.49, 0.02]), (300, 1))
+    verdicts = np.eye(3)[np.repeat([0, 1, 2], [105, 105, 90])]
+    mapped = apply_map("tie_multiplier", fit_map("tie_multiplier", log_probs, verdicts), log_probs)
+    assert np.exp(mapped[0, 2]) == pytest.approx(0.3, abs=0.01)
+    log_probs = np.tile(np.log([0.36, 0.36, 0.28]), (300, 1))
+    mapped = apply_map("tie_multiplier", fit_map("tie_multiplier", log_probs, verdicts), log_probs)
+    assert 0.283 < np.exp(mapped[0, 2]) < 0.297
+
+
 def test_the_curved_map_holds_the_others_and_keeps_the_order_of_margins(rows: tuple[np.ndarray, np.ndarray]) -> None:
     log_probs, verdicts = rows
     for method in ("none", "temperature", "tie_multiplier", "parity_affine"):
