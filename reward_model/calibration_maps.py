@@ -69,8 +69,8 @@ POSITIVE = {"temperature", "tie_multiplier", "threshold", *PARAMETERS["multiplie
 
 # Of the prior. A scale is wrong by a factor at most: SCALE_SD is the standard deviation for a model whose margins are as
 # wide as WIDE (root mean square) or wider. Narrow margins are rarely overconfident, and so few nats hang on their scale that
-# noise would choose it: of the swap-exact maps it is held in proportion.
-SCALE_SD, SHIFT_SD, WIDE = 0.25, 0.5, 1.5
+# noise would choose it: the swap-exact maps hold it in proportion.
+SCALE_SD, SHIFT_SD, WIDE = 0.25, 0.5, 1.7
 # Of a swap-exact map: a rate of ties is mostly right and now and then far off, as after training on battles without ties.
 # So the shift has Student's t for a prior, one degree of freedom, this scale.
 SHIFT_SCALE = 0.2
@@ -212,7 +212,7 @@ def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, st
         for part in (small, large):
             add(of_margin(part), scale_sd, _LEAST_SCALE - 1)
         for values in (tie_strength, wins, size):
-            add(of_tie(values), scale_sd)
+            add(of_tie(values), SCALE_SD)
     if method != "temperature":
         add(of_tie(nothing + 1), np.inf)  # see `_fit_with_prior`
     steps = _fit_with_prior(np.stack(columns, axis=2), offset, verdicts, strength, np.array(spread), np.array(lower))
