@@ -140,6 +140,7 @@ def fit(
     method: str = "auto",
     seed: int = 0,
     swap_exact: bool = True,
+    hold_narrow: bool = True,
 ) -> Calibration:
     """Fits a map on battles that the model was not trained on.
 
@@ -150,6 +151,7 @@ def fit(
         method: one of `METHODS`, or `auto`.
         seed: of the folds.
         swap_exact: let `auto` keep to maps that cannot favour a side.
+        hold_narrow: as in `reward_model.calibration_maps.fit_map`.
 
     Returns:
         the map fitted on all rows, with its log loss in cross-validation.
@@ -161,7 +163,7 @@ def fit(
     targets = check_verdicts(verdicts, len(checked))
     names = check_groups(groups, len(checked))
     part, folds = deal_folds(names, targets, seed)
-    rows = _Rows(checked, targets, group_numbers(names), part, folds)
+    rows = _Rows(checked, targets, group_numbers(names), part, folds, hold_narrow)
     if method != "auto":
         candidate = _candidate(rows, method)
     elif folds < 2:
@@ -194,6 +196,7 @@ class _Rows:
     group_of_row: IntArray
     part: IntArray
     folds: int
+    hold_narrow: bool
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _candidate(rows: _Rows, method: str) -> _Candidate:
     for strength in strengths(method):
 
         def fitted(inside: np.ndarray, strength: float = strength) -> dict[str, float]:
-            return fit_map(method, rows.log_probs[inside], rows.verdicts[inside], strength)
+            return fit_map(method, rows.log_probs[inside], rows.verdicts[inside], strength, rows.hold_narrow)
 
         by_fold = [fitted(rows.part != fold if rows.folds > 1 else rows.part == fold) for fold in range(rows.folds)]
         losses = _held_out_losses(rows, method, by_fold)

@@ -110,20 +110,23 @@ def apply_map(method: str, parameters: Mapping[str, float], log_probs: FloatArra
     return log_softmax(normalised @ values[:9].reshape(3, 3).T + values[9:], axis=1)
 
 
-def fit_map(method: str, log_probs: FloatArray, verdicts: FloatArray, strength: float = 1.0) -> dict[str, float]:
+def fit_map(
+    method: str, log_probs: FloatArray, verdicts: FloatArray, strength: float = 1.0, hold_narrow: bool = True
+) -> dict[str, float]:
     """The parameters of least log loss under the prior.
 
     Args:
         log_probs: float64 [n, 3], finite.
         verdicts: float64 [n, 3], soft.
         strength: see `STRENGTHS`; 0 fits without a prior.
+        hold_narrow: let a swap-exact map hold the scale of narrow margins; not of a pool, whose margins averaging narrowed.
     """
     if method == "none":
         return {}
     if method == "threshold":
         return {"threshold": _fit_threshold(log_probs, verdicts)}
     if method in SWAP_EXACT:
-        return _fit_swap_exact(method, log_probs, verdicts, strength)
+        return _fit_swap_exact(method, log_probs, verdicts, strength, hold_narrow)
     offset = log_softmax(log_probs, axis=1)
     design = _full_design(method, offset)
     steps = fit_logits(design, offset, verdicts, _full_precision(method, strength, len(offset)))
@@ -180,7 +183,9 @@ def _curvature(log_probs: FloatArray, margin: FloatArray) -> tuple[FloatArray, F
     return small, margin - small, (normalised[:, 0] + normalised[:, 1]) / 2 + np.log(3), size
 
 
-def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, strength: float) -> dict[str, float]:
+def _fit_swap_exact(
+    method: str, log_probs: FloatArray, verdicts: FloatArray, strength: float, hold_narrow: bool
+) -> dict[str, float]:
     margin, tie_strength = _coordinates(log_probs)
     nothing = np.zeros_like(margin)
 
@@ -191,7 +196,8 @@ def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, st
         return np.stack([nothing, nothing, values], axis=1)
 
     offset = of_margin(margin) + of_tie(tie_strength)
-    scale_sd = SCALE_SD * float(np.clip(np.sqrt(np.mean(margin**2)) / WIDE, 1e-3, 1))
+    held = float(np.clip(np.sqrt(np.mean(margin**2)) / WIDE, 1e-3, 1)) if hold_narrow else 1.0
+    scale_sd = SCALE_SD * held
     # What a unit of each parameter adds to the logits, how far it may be expected to go, and the least it may be.
     columns: list[FloatArray] = []
     spread: list[float] = []
@@ -226,7 +232,9 @@ def _fit_swap_exact(method: str, log_probs: FloatArray, verdicts: FloatArray, st
     # As a margin grows at a fixed tie strength, the logit of a tie gains e - c / 2 a unit and that of a win n / 2. Where
     # the fit would have ties overtake wins beyond the margins it has seen, there is no curve to be trusted.
     if point[4] - point[3] / 2 >= point[1] / 2:
-        point = parity_point("parity_affine", _fit_swap_exact("parity_affine", log_probs, verdicts, strength))
+        point = parity_point(
+            "parity_affine", _fit_swap_exact("parity_affine", log_probs, verdicts, strength, hold_narrow)
+        )
     return _named(method, point)
 
 
