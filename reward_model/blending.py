@@ -220,9 +220,8 @@ def _fit_pooling(
     logits: FloatArray, targets: FloatArray, names: Sequence[str], pooling: str, seed: int, given: FloatArray | None
 ) -> Blend:
     weights = _fit_weights(logits, targets, pooling) if given is None else given
-    fitted = calibration.fit(
-        pool(list(logits), weights, pooling), targets, names, seed=seed, hold_narrow=len(logits) == 1
-    )
+    # Averaging narrows margins, and the map has to widen them again.
+    fitted = calibration.fit(pool(list(logits), weights, pooling), targets, names, seed=seed, hold_narrow=False)
     numbers = tuple(str(member + 1) for member in range(len(logits)))
     return Blend(members=numbers, weights=tuple(weights.tolist()), pooling=pooling, calibration=fitted)
 
