@@ -25,6 +25,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from baselines.base import FloatArray, verdicts_of
 from baselines.neural import Neural
 from baselines.style import StyleRegression
+from reward_model.links import from_probabilities, log_probabilities
+from reward_model.losses import cross_entropy
 
 READINGS = ("apart", "cross", "joint")
 # How many times faster the new layer learns than the backbone, as in our own model.
@@ -55,9 +57,9 @@ class Reader(nn.Module):
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids)
         pooled = torch.einsum("nbkt,nth->nbkh", pooling, states.last_hidden_state.float()).flatten(2)
         value, tie = (FASTER * layer(pooled).float()[..., 0] for layer in (self.value, self.tie))
-        half = (start[:, 0] + value[:, 0] - value[:, 1]) / 2
-        logits = torch.log_softmax(torch.stack([half, -half, start[:, 1] + tie.mean(dim=1)], dim=1), dim=1)
-        loss: Any = None if labels is None else -(labels * logits).sum(dim=1).mean()
+        margin, tie_strength = start[:, 0] + value[:, 0] - value[:, 1], start[:, 1] + tie.mean(dim=1)
+        logits: Any = log_probabilities(margin, tie_strength, "davidson")
+        loss: Any = None if labels is None else cross_entropy(logits, labels).mean()
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
@@ -100,9 +102,9 @@ class CrossReading(Neural):
 
     def _rows(self, battles: datasets.Dataset) -> datasets.Dataset:
         ids = self.encode(battles, "joint" if self.reading == "joint" else "separate")
-        a, b, tie = self.style.log_probabilities(battles).T
+        probabilities = torch.from_numpy(np.exp(self.style.log_probabilities(battles)))
+        start = torch.stack(from_probabilities(probabilities, "davidson"), dim=1).tolist()
         length = [len(first) + len(second) for first, second in zip(ids["a"], ids["b"], strict=True)]
-        start = np.stack([a - b, tie - (a + b) / 2], axis=1).tolist()
         return datasets.Dataset.from_dict({**ids, "start": start, "length": length})
 
     def _batch(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:

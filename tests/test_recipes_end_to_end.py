@@ -1,7 +1,7 @@
 """Each large recipe from battles to a submission, on a tiny random backbone of its architecture.
 
 The backbone has the traits that the real one has and others lack: Gemma 2's capped logits and its layers that look back
-over a window alone, Llama 3's and Qwen 2.5's grouped heads and rotary base, Qwen's biases, DeBERTa's relative positions.
+over a window alone, Llama 3's and Qwen 2.5's grouped heads, Qwen's biases, DeBERTa's relative positions.
 The recipe is run as it stands, NF4 weights and 8-bit AdamW (unpaged on a CPU) included, but for
 
 - `model_name_or_path`, `train_file`, `output_dir`: the tiny backbone, the sample, a temporary folder;
@@ -11,12 +11,11 @@ The recipe is run as it stands, NF4 weights and 8-bit AdamW (unpaged on a CPU) i
   a few steps on 40 battles of bytes, too few for the loss to say anything, so it is the weights that must have moved;
 - `report_to`: no tracker.
 
-One process each: neither GPU kernels, nor fp16, nor several devices, nor the real
-weights are tried here; the README says what was run.
+One process each: neither GPU kernels, nor fp16, nor several devices, nor the real weights are tried here; the README says
+what was run.
 """
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,55 +24,27 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import (
-    AutoModelForSequenceClassification,
-    DebertaV2Config,
-    Gemma2Config,
-    LlamaConfig,
-    PreTrainedConfig,
-    Qwen2Config,
-)
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import predict
 import train_reward
 from arena_data.__main__ import main as arena_data
 from arena_data.submission import COLUMNS
 from benchmarks.tiny_models import SIZES, byte_tokenizer
+from reward_model.architectures import KNOWN
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "arena_data" / "sample.csv"
 LARGE = sorted(path for path in (ROOT / "recipes").glob("*.yaml") if not path.stem.endswith("_cpu"))
-GROUPED = SIZES | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "eos_token_id": 1}
-ARCHITECTURES: dict[str, Callable[..., PreTrainedConfig]] = {
-    "google/gemma-2-9b-it": lambda vocabulary: Gemma2Config(
-        **GROUPED,
-        vocab_size=vocabulary,
-        sliding_window=64,
-        query_pre_attn_scalar=16,
-        attn_logit_softcapping=50.0,
-        final_logit_softcapping=30.0,
-        hidden_activation="gelu_pytorch_tanh",
-    ),
-    "meta-llama/Meta-Llama-3-8B-Instruct": lambda vocabulary: LlamaConfig(
-        **GROUPED, vocab_size=vocabulary, rope_parameters={"rope_type": "default", "rope_theta": 500000.0}
-    ),
-    "Qwen/Qwen2.5-7B-Instruct": lambda vocabulary: Qwen2Config(
-        **{name: value for name, value in GROUPED.items() if name != "head_dim"},
-        vocab_size=vocabulary,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
-    ),
-    "microsoft/deberta-v3-large": lambda vocabulary: DebertaV2Config(
-        **SIZES,
-        vocab_size=vocabulary,
-        relative_attention=True,
-        position_buckets=32,
-        norm_rel_ebd="layer_norm",
-        share_att_key=True,
-        pos_att_type=["p2c", "c2p"],
-        position_biased_input=False,
-        type_vocab_size=0,
-        pooler_hidden_size=SIZES["hidden_size"],
-    ),
+# What is made small of the shapes in `reward_model.architectures`, where the architecture has it.
+SMALL = {
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "query_pre_attn_scalar": 16,
+    "sliding_window": 64,
+    "position_buckets": 32,
+    "pooler_hidden_size": SIZES["hidden_size"],
 }
 SHORT = [
     *("--max_train_battles", "40", "--validation_share", "0.2", "--calibration_share", "0.2", "--max_length", "256"),
@@ -90,7 +61,10 @@ def write_tiny(name: str, folder: Path) -> Path:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     # Real embeddings are padded, too; Transformers gives Qwen's tokenizer a token more when it is loaded.
-    config = ARCHITECTURES[name](len(tokenizer) + 60)
+    known = KNOWN[name]
+    fields = known | SIZES | {field: value for field, value in SMALL.items() if field in known}
+    tokens = {"vocab_size": len(tokenizer) + 60, "eos_token_id": tokenizer.eos_token_id}
+    config = AutoConfig.for_model(**fields | tokens)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     return folder
 
