@@ -220,8 +220,9 @@ def _fit_swap_exact(
         for values in (tie_strength, wins, size):
             add(of_tie(values), SCALE_SD)
     if method != "temperature":
-        add(of_tie(nothing + 1), np.inf)  # see `_fit_with_prior`
-    steps = _fit_with_prior(np.stack(columns, axis=2), offset, verdicts, strength, np.array(spread), np.array(lower))
+        add(of_tie(nothing + 1), SHIFT_SCALE)
+    fit = fit_logits if method == "temperature" else _fit_with_shift
+    steps = fit(np.stack(columns, axis=2), offset, verdicts, strength / np.array(spread) ** 2, np.array(lower))
     if method == "temperature":
         return {"temperature": float(1 / (1 + steps[0]))}
     if method == "tie_multiplier":
@@ -238,22 +239,21 @@ def _fit_swap_exact(
     return _named(method, point)
 
 
-def _fit_with_prior(
-    design: FloatArray, offset: FloatArray, verdicts: FloatArray, strength: float, spread: FloatArray, lower: FloatArray
+def _fit_with_shift(
+    design: FloatArray, offset: FloatArray, verdicts: FloatArray, precision: FloatArray, lower: FloatArray
 ) -> FloatArray:
-    """Steps of least log loss; those of infinite spread have Student's t of SHIFT_SCALE for a prior.
+    """As `fit_logits`, but the prior of the last parameter is Student's t with one degree of freedom and this precision.
 
     Source: Lange, Little & Taylor (1989), "Robust Statistical Modeling Using the t Distribution", section 3, whose
     reweighting this is: a normal prior as wide as the last step says.
     """
-    far = np.isinf(spread)
-    precision = strength / np.where(far, SHIFT_SCALE, spread) ** 2
-    steps = fit_logits(design, offset, verdicts, precision, lower)
-    for _ in range(_REWEIGHTINGS if far.any() and strength > 0 else 0):
-        last = steps[far]
-        precision[far] = strength * 2 / (SHIFT_SCALE**2 + last**2)
-        steps = fit_logits(design, offset, verdicts, precision, lower)
-        if np.abs(steps[far] - last).max() < _SETTLED:
+    weighted = precision.copy()
+    steps = fit_logits(design, offset, verdicts, weighted, lower)
+    for _ in range(_REWEIGHTINGS):
+        last = steps[-1]
+        weighted[-1] = 2 * precision[-1] / (1 + precision[-1] * last**2)
+        steps = fit_logits(design, offset, verdicts, weighted, lower)
+        if abs(steps[-1] - last) < _SETTLED:
             break
     return steps
 
