@@ -1,12 +1,16 @@
 """What a frozen backbone makes of [prompt, response]: one vector a text, read once, and kept on disk where it is asked for.
 
+A causal language model also tells how likely it finds a response (its last turn): the mean log-probability of its tokens,
+and how uncertain it was of them, the mean entropy of what it expected, both in nats.
+
 Texts are rendered and cut as everywhere in this project (`reward_model.encoding`), sorted by their hash and then by length,
 so a text stands in the same batch whichever side of a battle it is on, and exchanging sides changes no bit of it.
 
     CACHE_DIR/{backbone}-{max_length}-{keep}-{hash of all that a vector depends on}.safetensors
-        keys, mean, last, first, and the seconds that reading each text took
+        keys, mean, last, first, likelihood where it is asked for, and the seconds that reading each text took
 
-Source: Reimers & Gurevych (2019), "Sentence-BERT", section 3, for the poolings.
+Sources: Reimers & Gurevych (2019), "Sentence-BERT", section 3, for the poolings; Gehrmann, Strobelt & Rush (2019), "GLTR",
+section 3, for log-probabilities and entropy as marks of a text.
 """
 
 import time
@@ -20,7 +24,8 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 from tqdm.auto import tqdm
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from arena_data.output import write_bytes_atomically
 from arena_data.shortening import Keep
@@ -41,6 +46,9 @@ from reward_model.sequences import Sequences, distinct_sequences
 from reward_model.shards import fingerprint
 
 POOLINGS = ("mean", "last", "first")
+LIKELIHOOD = "likelihood"
+# Mean log-probability, mean entropy.
+LIKELIHOODS = 2
 Arrays = dict[str, npt.NDArray[Any]]
 Float32Array = npt.NDArray[np.float32]
 
@@ -48,6 +56,8 @@ Float32Array = npt.NDArray[np.float32]
 BATCH_TOKENS = 4096
 # Texts that are read before the cache is written again: what a run that is stopped may lose.
 CHUNK = 4096
+# Tokens whose probabilities over a whole vocabulary are in memory at once: 150 MB for 150,000 words.
+_HEAD_TOKENS = 256
 # Fewer texts than this are read without a bar.
 _FEW = 400
 
@@ -61,6 +71,8 @@ class Embedder:
         dtype: `auto`, float32, bfloat16 or float16; `auto` is what the device is quickest at.
         keep: which end of a cut text is kept.
         cache_dir: where vectors are kept; nowhere if None.
+        layer: the hidden state after so many layers, 0 being the embeddings; -1 is the last, as the backbone gives it.
+        likelihood: whether a response's likelihood is told too, for which the backbone must be a causal language model.
 
     `saved_seconds` is what all texts that came from the cache so far took when they were read.
     """
@@ -72,53 +84,57 @@ class Embedder:
         dtype: str = "auto",
         keep: Keep = "both",
         cache_dir: Path | None = None,
+        layer: int = -1,
+        likelihood: bool = False,
     ):
         self.name, self.max_length, self.keep, self.cache_dir = model_name_or_path, max_length, keep, cache_dir
+        self.layer, self.likelihood = layer, likelihood
         self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self.dtype = fastest_dtype(self.device) if dtype == "auto" else dtype_named(dtype)
         self.saved_seconds = 0.0
         self._model: Any = None
 
-    def sides(self, battles: datasets.Dataset, pooling: str) -> tuple[Float32Array, Float32Array]:
+    def sides(self, battles: datasets.Dataset, *names: str) -> tuple[Float32Array, Float32Array]:
         """float32 [n, width] of each battle's A and of its B.
 
         Args:
-            pooling: `mean` over tokens, or the `last` or the `first` of them.
+            names: what is told of a text, side by side: `mean` over tokens, the `last` or the `first` of them, `likelihood`.
 
         Raises: ModelError for a backbone that cannot be loaded, or whose states are not finite in its dtype.
         """
         sequences = distinct_sequences(battles, "separate", both_orders=False)
         if len(sequences) == 0:
             # The backbone alone knows how wide its states are.
-            nothing = np.zeros((0, self._loaded()[0].config.get_text_config().hidden_size), dtype=np.float32)
+            nothing = np.zeros((0, sum(self._widths(names).values())), dtype=np.float32)
             return nothing, nothing
-        kept = self._read(pooling)
+        kept = self._read(*names)
         place = {key.tobytes(): row for row, key in enumerate(kept["keys"])} if kept else {}
         missing = np.asarray([row for row, key in enumerate(sequences.keys) if key not in place], dtype=np.int64)
         if len(missing):
-            new = self._embed(battles, sequences, missing, (pooling,) if self.cache_dir is None else POOLINGS)
+            new = self._embed(battles, sequences, missing, names if self.cache_dir is None else self._all_names())
             place |= {key.tobytes(): len(place) + row for row, key in enumerate(new["keys"])}
-            kept = _added(kept, {name: new[name] for name in ("keys", "seconds", pooling)})
+            kept = _added(kept, {name: new[name] for name in ("keys", "seconds", *names)})
         rows = np.asarray([place[key] for key in sequences.keys], dtype=np.int64)
         self.saved_seconds += float(kept["seconds"][np.delete(rows, missing)].sum())
-        vectors: Float32Array = kept[pooling][rows]
-        return vectors[sequences.of_battle[:, 0]], vectors[sequences.of_battle[:, 1]]
+        told: Float32Array = np.concatenate([kept[name][rows] for name in names], axis=1)
+        return told[sequences.of_battle[:, 0]], told[sequences.of_battle[:, 1]]
 
     def _embed(
-        self, battles: datasets.Dataset, sequences: Sequences, missing: npt.NDArray[np.int64], poolings: tuple[str, ...]
+        self, battles: datasets.Dataset, sequences: Sequences, missing: npt.NDArray[np.int64], names: tuple[str, ...]
     ) -> Arrays:
         """The texts that are not in the cache, which is written after each chunk of them."""
         order = np.asarray(sorted(missing.tolist(), key=lambda row: sequences.keys[row]), dtype=np.int64)
         model, encoder = self._loaded()
-        found: Arrays = {}
+        widths, found = self._widths(names), dict[str, npt.NDArray[Any]]()
         with tqdm(total=len(order), desc="Reading", unit="text", disable=len(order) < _FEW) as bar:
             for start in range(0, len(order), CHUNK):
                 chosen, started = order[start : start + CHUNK], time.perf_counter()
-                ids, _ = encoder.encode_rows(sequences.texts(battles, chosen))
-                chunk: Arrays = {name: np.zeros((len(ids), model.config.get_text_config().hidden_size), np.float32)
-                                 for name in poolings}  # fmt: skip
+                texts = sequences.texts(battles, chosen)
+                ids, starts = encoder.encode_with_starts(texts)
+                chunk: Arrays = {name: np.zeros((len(ids), width), np.float32) for name, width in widths.items()}
                 for batch in batches([len(row) for row in ids], BATCH_TOKENS):
-                    for name, states in self._states(model, encoder, [ids[row] for row in batch], poolings).items():
+                    given = [ids[row] for row in batch], [starts[row] for row in batch]
+                    for name, states in self._states(model, encoder, *given, names).items():
                         chunk[name][batch] = states
                     bar.update(len(batch))
                 keys = np.frombuffer(b"".join(sequences.keys[row] for row in chosen), dtype=np.uint8)
@@ -126,48 +142,71 @@ class Embedder:
                 chunk["seconds"] = np.full(len(chosen), (time.perf_counter() - started) / len(chosen))
                 found = _added(found, chunk)
                 if self.cache_dir is not None:
-                    self._write(_added(self._read(*POOLINGS), chunk))
+                    self._write(_added(self._read(*self._all_names()), chunk))
         return found
 
     @torch.no_grad()
     def _states(
-        self, model: Any, encoder: BattleEncoder, ids: list[list[int]], poolings: tuple[str, ...]
+        self, model: Any, encoder: BattleEncoder, ids: list[list[int]], starts: list[int], names: tuple[str, ...]
     ) -> dict[str, Float32Array]:
-        """float32 [texts, width] for each pooling."""
+        """float32 [texts, width] for each of the names. starts: where the responses begin, for their likelihood."""
         batch = encoder.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         mask = batch["attention_mask"]
-        states = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state.float()
+        read = model.base_model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=self.layer >= 0)
+        states = (read.last_hidden_state if self.layer < 0 else read.hidden_states[self.layer]).float()
         if not torch.isfinite(states[mask.bool()]).all():
             raise ModelError(f"{self.name}: its states are not finite in {self.dtype}; choose --dtype float32")
         found = {}
-        if "mean" in poolings:
+        if "mean" in names:
             found["mean"] = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        if "last" in poolings:
+        if "last" in names:
             found["last"] = states[torch.arange(len(ids)), mask.sum(dim=1) - 1]
-        if "first" in poolings:
+        if "first" in names:
             found["first"] = states[:, 0]
+        if LIKELIHOOD in names:
+            found[LIKELIHOOD] = _likelihoods(model, read.last_hidden_state, batch["input_ids"], mask, starts)
         return {name: values.cpu().numpy() for name, values in found.items()}
 
     def _loaded(self) -> tuple[Any, BattleEncoder]:
         if self._model is None:
             try:
                 tokenizer = load_tokenizer(self.name)
+                kind = AutoModelForCausalLM if self.likelihood else AutoModel
                 with quiet_transformers():
-                    model = AutoModel.from_pretrained(self.name, dtype=self.dtype)
+                    model: Any = kind.from_pretrained(self.name, dtype=self.dtype)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise ModelError(
                     f"the backbone cannot be loaded: {one_line(error)}; in prediction, --base_model names its directory"
                 ) from error
+            # Transformers would give BERT a head for causal language modelling, untrained.
+            if self.likelihood and model.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+                raise ModelError(f"{self.name} is no causal language model, which --likelihood needs")
+            layers = model.config.get_text_config().num_hidden_layers
+            if self.layer > layers:
+                raise ModelError(f"{self.name} has {layers} layers; expected --layer {layers} at most")
             encoder = BattleEncoder(tokenizer, within_positions(model, self.max_length), "separate", self.keep)
             self._model = model.to(self.device).eval(), encoder
         loaded: tuple[Any, BattleEncoder] = self._model
         return loaded
 
+    def _all_names(self) -> tuple[str, ...]:
+        """What is kept of a text in the cache."""
+        return (*POOLINGS, LIKELIHOOD) if self.likelihood else POOLINGS
+
+    def _widths(self, names: tuple[str, ...]) -> dict[str, int]:
+        width = self._loaded()[0].config.get_text_config().hidden_size
+        return {name: LIKELIHOODS if name == LIKELIHOOD else width for name in names}
+
     def _file(self) -> Path:
         assert self.cache_dir is not None
         name = Path(self.name).resolve().name
         weights = sorted(Path(self.name).glob("*.safetensors"))
+        # Only where they are asked for, so that what was read before they could be is still good.
+        further: dict[str, Any] = {"layer": self.layer} if self.layer >= 0 else {}
+        if self.likelihood:
+            further["likelihood"] = LIKELIHOODS
         about = fingerprint(
+            **further,
             name=name,
             max_length=self.max_length,
             keep=self.keep,
@@ -193,3 +232,26 @@ class Embedder:
 def _added(arrays: Arrays, more: Arrays) -> Arrays:
     """The rows of both."""
     return {name: np.concatenate([arrays[name], rows]) if arrays else rows for name, rows in more.items()}
+
+
+def _likelihoods(
+    model: Any, states: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, starts: list[int]
+) -> torch.Tensor:
+    """float32 [texts, 2]: mean log-probability and mean entropy of each text's tokens from its start on, in nats.
+
+    The head reads those tokens only, some at a time: probabilities of a batch over a whole vocabulary are gigabytes.
+    """
+    places = torch.arange(ids.shape[1], device=ids.device)
+    asked = (places >= torch.tensor(starts, device=ids.device)[:, None]) & mask.bool()
+    text, place = asked.nonzero(as_tuple=True)
+    head, cap = model.get_output_embeddings(), getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    sums = torch.zeros((len(ids), LIKELIHOODS), device=ids.device)
+    for first in range(0, len(text), _HEAD_TOKENS):
+        rows, columns = text[first : first + _HEAD_TOKENS], place[first : first + _HEAD_TOKENS]
+        logits = head(states[rows, columns - 1]).float()
+        if cap:
+            logits = torch.tanh(logits / cap) * cap
+        log_probs = torch.log_softmax(logits, dim=-1)
+        told = log_probs.gather(1, ids[rows, columns][:, None])[:, 0], -(log_probs.exp() * log_probs).sum(dim=-1)
+        sums.index_add_(0, rows, torch.stack(told, dim=1))
+    return sums / asked.sum(dim=1, keepdim=True).clamp(min=1)

@@ -26,7 +26,7 @@ from baselines import davidson
 from baselines.base import Baseline, FloatArray, read_json, write_json
 from baselines.cross_validation import choose, fold_of_row
 from baselines.davidson import Design, Weights
-from baselines.embeddings import POOLINGS, Embedder
+from baselines.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder
 from baselines.neural import TEXT_VERSIONS
 from baselines.sample import EXTRA_WEIGHTS, IntArray, Sample, sample_of
 from baselines.style import Scale, StyleFeatures
@@ -70,6 +70,8 @@ class Frozen(Baseline):
         max_length: tokens of [prompt, response].
         pooling: `mean` over tokens, or the `last` or the `first` of them.
         dtype: of the backbone: `auto` for what the device is quickest at, float32, bfloat16 or float16.
+        layer: the hidden state after so many layers, 0 being the embeddings; -1 is the last.
+        likelihood: two features more beside style, from a causal language model: how likely it finds a response.
     """
 
     kind: ClassVar[str] = "frozen"
@@ -80,14 +82,20 @@ class Frozen(Baseline):
     max_length: int = 256
     pooling: str = "mean"
     dtype: str = "auto"
+    layer: int = -1
+    likelihood: bool = False
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join(POOLINGS)}")
-        self.embedder = Embedder(self.model_name_or_path, self.max_length, self.dtype)
+        self.embedder = self._embedder(self.model_name_or_path)
 
     def use_backbone(self, model_name_or_path: str) -> None:
-        self.embedder = Embedder(model_name_or_path, self.max_length, self.dtype, cache_dir=self.embedder.cache_dir)
+        self.embedder, old = self._embedder(model_name_or_path), self.embedder
+        self.embedder.cache_dir = old.cache_dir
+
+    def _embedder(self, name: str) -> Embedder:
+        return Embedder(name, self.max_length, self.dtype, layer=self.layer, likelihood=self.likelihood)
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
         read = self.read(battles)
@@ -107,8 +115,15 @@ class Frozen(Baseline):
 
     def read(self, battles: datasets.Dataset) -> Read:
         """Every text is read by the backbone, which takes long. Raises: ModelError for one that cannot be loaded."""
-        a, b = (side.astype(np.float64) for side in self.embedder.sides(battles, self.pooling))
-        return Read(a, b, style_arrays(battles, progress=False))
+        style = style_arrays(battles, progress=False)
+        if not self.likelihood:
+            a, b = self.embedder.sides(battles, self.pooling)
+            return Read(a.astype(np.float64), b.astype(np.float64), style)
+        a, b = self.embedder.sides(battles, LIKELIHOOD, self.pooling)
+        # Likelihood is read as style is: few features, each of which tells something.
+        style_a, style_b = np.hstack([style.a, a[:, :LIKELIHOODS]]), np.hstack([style.b, b[:, :LIKELIHOODS]])
+        vectors = a[:, LIKELIHOODS:].astype(np.float64), b[:, LIKELIHOODS:].astype(np.float64)
+        return Read(*vectors, StyleArrays(style_a, style_b, style.similarity))
 
     def _learn_scales(self, read: Read) -> None:
         self.side, self.distance = Scale.of(np.concatenate([read.a, read.b])), Scale.of(np.abs(read.a - read.b))

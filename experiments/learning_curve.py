@@ -105,6 +105,7 @@ def text_of(lines: Lines, battles: int, seeds: int) -> str:
         [name, *(f"{p.log_loss:.4f} ({p.low:.4f} to {p.high:.4f})" for p in line), f"{slope(line):+.4f}"]
         for name, line in lines.items()
     ]
+    deals = f"{seeds} deal{'s' if seeds > 1 else ''}"
     table = [head, ["---"] * len(head), *rows]
     return "\n".join(
         [
@@ -112,7 +113,7 @@ def text_of(lines: Lines, battles: int, seeds: int) -> str:
             "",
             f"![Log loss against training battles]({PICTURE})",
             "",
-            f"Battles for training and calibration together; {battles:,} held out in turn, {seeds} deals of the folds. "
+            f"Battles for training and calibration together; {battles:,} held out in turn, {deals} of the folds. "
             "The last column is the slope of a straight line through the points; how far such a line holds is not known. "
             "Published figures are of other battles of the same kind.",
             "",

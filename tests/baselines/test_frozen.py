@@ -156,9 +156,9 @@ def test_fitting_reads_each_text_once(
     read: list[int] = []
     batch_of_states = Embedder._states
 
-    def counting(self: Embedder, model: Any, encoder: Any, ids: list[list[int]], poolings: tuple[str, ...]) -> Any:
+    def counting(self: Embedder, model: Any, encoder: Any, ids: list[list[int]], *further: Any) -> Any:
         read.append(len(ids))
-        return batch_of_states(self, model, encoder, ids, poolings)
+        return batch_of_states(self, model, encoder, ids, *further)
 
     monkeypatch.setattr(Embedder, "_states", counting)
     battles = make["words"](40, 1, words=4)
