@@ -7,7 +7,8 @@ Texts are rendered and cut as everywhere in this project (`reward_model.encoding
 so a text stands in the same batch whichever side of a battle it is on, and exchanging sides changes no bit of it.
 
     CACHE_DIR/{backbone}-{max_length}-{keep}-{hash of all that a vector depends on}.safetensors
-        keys, mean, last, first, likelihood where it is asked for, and the seconds that reading each text took
+        keys, mean, last, first, and the seconds that reading each text took; where a layer or a likelihood is asked for,
+        layers (the means after each of them, side by side) in the place of mean, and likelihood
 
 Sources: Reimers & Gurevych (2019), "Sentence-BERT", section 3, for the poolings; Gehrmann, Strobelt & Rush (2019), "GLTR",
 section 3, for log-probabilities and entropy as marks of a text.
@@ -47,6 +48,7 @@ from reward_model.shards import fingerprint
 
 POOLINGS = ("mean", "last", "first")
 LIKELIHOOD = "likelihood"
+_LAYERS = "layers"
 # Mean log-probability, mean entropy.
 LIKELIHOODS = 2
 Arrays = dict[str, npt.NDArray[Any]]
@@ -71,7 +73,7 @@ class Embedder:
         dtype: `auto`, float32, bfloat16 or float16; `auto` is what the device is quickest at.
         keep: which end of a cut text is kept.
         cache_dir: where vectors are kept; nowhere if None.
-        layer: the hidden state after so many layers, 0 being the embeddings; -1 is the last, as the backbone gives it.
+        layer: average the hidden states after so many layers, 0 being the embeddings; -1 is the last.
         likelihood: whether a response's likelihood is told too, for which the backbone must be a causal language model.
 
     `saved_seconds` is what all texts that came from the cache so far took when they were read.
@@ -111,9 +113,9 @@ class Embedder:
         place = {key.tobytes(): row for row, key in enumerate(kept["keys"])} if kept else {}
         missing = np.asarray([row for row, key in enumerate(sequences.keys) if key not in place], dtype=np.int64)
         if len(missing):
-            new = self._embed(battles, sequences, missing, names if self.cache_dir is None else self._all_names())
+            new = self._embed(battles, sequences, missing, names if self.cache_dir is None else self._kept_names())
             place |= {key.tobytes(): len(place) + row for row, key in enumerate(new["keys"])}
-            kept = _added(kept, {name: new[name] for name in ("keys", "seconds", *names)})
+            kept = _added(kept, {name: self._told(new, name) for name in ("keys", "seconds", *names)})
         rows = np.asarray([place[key] for key in sequences.keys], dtype=np.int64)
         self.saved_seconds += float(kept["seconds"][np.delete(rows, missing)].sum())
         told: Float32Array = np.concatenate([kept[name][rows] for name in names], axis=1)
@@ -142,7 +144,7 @@ class Embedder:
                 chunk["seconds"] = np.full(len(chosen), (time.perf_counter() - started) / len(chosen))
                 found = _added(found, chunk)
                 if self.cache_dir is not None:
-                    self._write(_added(self._read(*self._all_names()), chunk))
+                    self._write(_added(self._stored(*self._kept_names()), chunk))
         return found
 
     @torch.no_grad()
@@ -152,13 +154,15 @@ class Embedder:
         """float32 [texts, width] for each of the names. starts: where the responses begin, for their likelihood."""
         batch = encoder.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         mask = batch["attention_mask"]
-        read = model.base_model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=self.layer >= 0)
-        states = (read.last_hidden_state if self.layer < 0 else read.hidden_states[self.layer]).float()
+        read = model.base_model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=self._layered)
+        states = read.last_hidden_state.float()
         if not torch.isfinite(states[mask.bool()]).all():
             raise ModelError(f"{self.name}: its states are not finite in {self.dtype}; choose --dtype float32")
         found = {}
         if "mean" in names:
-            found["mean"] = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+            found["mean"] = _mean(states if self.layer < 0 else read.hidden_states[self.layer], mask)
+        if _LAYERS in names:
+            found[_LAYERS] = torch.cat([_mean(after, mask) for after in read.hidden_states], dim=1)
         if "last" in names:
             found["last"] = states[torch.arange(len(ids)), mask.sum(dim=1) - 1]
         if "first" in names:
@@ -189,22 +193,34 @@ class Embedder:
         loaded: tuple[Any, BattleEncoder] = self._model
         return loaded
 
-    def _all_names(self) -> tuple[str, ...]:
+    @property
+    def _layered(self) -> bool:
+        """Whether more than the last states is asked for."""
+        return self.layer >= 0 or self.likelihood
+
+    def _kept_names(self) -> tuple[str, ...]:
         """What is kept of a text in the cache."""
-        return (*POOLINGS, LIKELIHOOD) if self.likelihood else POOLINGS
+        means = (_LAYERS, "last", "first") if self._layered else POOLINGS
+        return (*means, LIKELIHOOD) if self.likelihood else means
 
     def _widths(self, names: tuple[str, ...]) -> dict[str, int]:
-        width = self._loaded()[0].config.get_text_config().hidden_size
-        return {name: LIKELIHOODS if name == LIKELIHOOD else width for name in names}
+        config = self._loaded()[0].config.get_text_config()
+        special = {LIKELIHOOD: LIKELIHOODS, _LAYERS: (config.num_hidden_layers + 1) * config.hidden_size}
+        return {name: special.get(name, config.hidden_size) for name in names}
+
+    def _told(self, arrays: Arrays, name: str) -> npt.NDArray[Any]:
+        """What a text is told by under that name: of the means after all layers, that of the layer asked for."""
+        if name != "mean" or _LAYERS not in arrays:
+            return arrays[name]
+        layers = np.split(arrays[_LAYERS], arrays[_LAYERS].shape[1] // arrays["last"].shape[1], axis=1)
+        return layers[self.layer]
 
     def _file(self) -> Path:
         assert self.cache_dir is not None
         name = Path(self.name).resolve().name
         weights = sorted(Path(self.name).glob("*.safetensors"))
         # Only where they are asked for, so that what was read before they could be is still good.
-        further: dict[str, Any] = {"layer": self.layer} if self.layer >= 0 else {}
-        if self.likelihood:
-            further["likelihood"] = LIKELIHOODS
+        further: dict[str, Any] = {"likelihood": self.likelihood} if self._layered else {}
         about = fingerprint(
             **further,
             name=name,
@@ -218,7 +234,12 @@ class Embedder:
         return self.cache_dir / f"{name}-{self.max_length}-{self.keep}-{about}.safetensors"
 
     def _read(self, *names: str) -> Arrays:
-        """`keys`, `seconds` and the arrays of these poolings; nothing where there is no cache yet."""
+        """`keys`, `seconds` and what is told by these names; nothing where there is no cache yet."""
+        asked = ["last", *(_LAYERS if name == "mean" and self._layered else name for name in names)]
+        stored = self._stored(*asked)
+        return {name: self._told(stored, name) for name in ("keys", "seconds", *names)} if stored else {}
+
+    def _stored(self, *names: str) -> Arrays:
         if self.cache_dir is None or not self._file().is_file():
             return {}
         with safe_open(self._file(), "np") as stored:
@@ -232,6 +253,11 @@ class Embedder:
 def _added(arrays: Arrays, more: Arrays) -> Arrays:
     """The rows of both."""
     return {name: np.concatenate([arrays[name], rows]) if arrays else rows for name, rows in more.items()}
+
+
+def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """float32 [texts, width]."""
+    return (states.float() * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
 def _likelihoods(

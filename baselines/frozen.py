@@ -70,7 +70,7 @@ class Frozen(Baseline):
         max_length: tokens of [prompt, response].
         pooling: `mean` over tokens, or the `last` or the `first` of them.
         dtype: of the backbone: `auto` for what the device is quickest at, float32, bfloat16 or float16.
-        layer: the hidden state after so many layers, 0 being the embeddings; -1 is the last.
+        layer: the hidden states after so many layers, 0 being the embeddings; -1 is the last.
         likelihood: two features more beside style, from a causal language model: how likely it finds a response.
     """
 
@@ -88,6 +88,8 @@ class Frozen(Baseline):
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join(POOLINGS)}")
+        if self.layer >= 0 and self.pooling != "mean":
+            raise ValueError(f"pooling is {self.pooling}; a layer's states are averaged, expected --pooling mean")
         self.embedder = self._embedder(self.model_name_or_path)
 
     def use_backbone(self, model_name_or_path: str) -> None:

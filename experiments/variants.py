@@ -10,11 +10,11 @@ import datasets
 import numpy as np
 
 from arena_data.shortening import Keep
+from arena_data.style import style_arrays
 from baselines import davidson
 from baselines.base import FloatArray, class_of, verdicts_of
 from baselines.cross_validation import choose, fold_of_row, splits
 from baselines.davidson import Design
-from baselines.embeddings import Embedder
 from baselines.frozen import Frozen, Read
 from baselines.sample import IntArray, Sample
 from baselines.style import Scale
@@ -23,6 +23,7 @@ from experiments.cross_reading import CrossReading
 TIES = ("distance", "mean", "style", "global")
 STYLES = ("on", "off", "calibration")
 TIE_FREE = ("truncated", "wins")
+WITHOUT = ("", "vectors", "likelihood")
 # Of the second step, on top of a margin and a tie strength that are learned already.
 STYLE_PENALTIES = (0.3, 0.1, 0.03, 0.01)
 
@@ -39,6 +40,7 @@ class FrozenVariant(Frozen):
         source_offset: whether each other source has a tie rate of its own.
         keep: which end of a cut text is kept.
         whole_scale: one scale for all dimensions of a vector, not one each.
+        without: what is left out of what the backbone tells: nothing, `vectors`, or `likelihood`.
     """
 
     kind: ClassVar[str] = "frozen_variant"
@@ -49,22 +51,24 @@ class FrozenVariant(Frozen):
     source_offset: bool = True
     keep: Keep = "both"
     whole_scale: bool = False
+    without: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = {"ties": TIES, "style_features": STYLES, "tie_free": TIE_FREE}
+        known = {"ties": TIES, "style_features": STYLES, "tie_free": TIE_FREE, "without": WITHOUT}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(values)}")
-        self.embedder = Embedder(
-            self.model_name_or_path,
-            self.max_length,
-            self.dtype,
-            self.keep,
-            layer=self.layer,
-            likelihood=self.likelihood,
-        )
+        self.embedder.keep = self.keep
         self.second: davidson.Weights | None = None
+
+    def read(self, battles: datasets.Dataset) -> Read:
+        read = super().read(battles)
+        if self.without == "vectors":
+            return read._replace(a=np.zeros_like(read.a), b=np.zeros_like(read.b))
+        if self.without == "likelihood":
+            return read._replace(style=style_arrays(battles, progress=False))
+        return read
 
     def _learn_scales(self, read: Read) -> None:
         super()._learn_scales(read)

@@ -106,8 +106,22 @@ def test_the_cache_keeps_likelihoods_apart_from_what_was_read_without(decoder: s
     assert again._model is None and len(list(tmp_path.iterdir())) == 2
 
 
+def test_one_reading_is_kept_for_every_layer(decoder: str, tmp_path: Path) -> None:
+    battles = battles_to_read()
+    layers = [
+        Embedder(decoder, 256, "float32", cache_dir=tmp_path, layer=layer, likelihood=True) for layer in (0, 1, -1)
+    ]
+    for place, embedder in enumerate(layers):
+        expected = Embedder(decoder, 256, "float32", layer=embedder.layer).sides(battles, "mean")
+        for one, other in zip(embedder.sides(battles, "mean"), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+        assert (embedder._model is None) == (place > 0)
+
+
 def test_what_cannot_be_told_is_refused_in_one_line(decoder: str, backbone: str) -> None:  # noqa: F811
     with pytest.raises(ModelError, match="no causal language model"):
         Embedder(backbone, 32, likelihood=True).sides(battles_to_read(), LIKELIHOOD)
     with pytest.raises(ModelError, match="has 2 layers; expected --layer 2 at most"):
         Embedder(decoder, 256, layer=3).sides(battles_to_read(), "mean")
+    with pytest.raises(ValueError, match="expected --pooling mean"):
+        Frozen(decoder, layer=1, pooling="last")
