@@ -28,6 +28,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_layers import GenericForSequenceClassification
 
 from reward_model import plain_attention
+from reward_model.backbone import quiet_transformers
 from reward_model.score import score_inputs
 
 IMPLEMENTATION = "packed_sequences"
@@ -52,6 +53,9 @@ class _PackedAttention:
         self.pieces: list[Piece] = []
         # The attention of which only a sequence's first token is read, if any.
         self.first_only: Any = None
+
+    def forget(self) -> None:
+        self.pieces, self.first_only = [], None
 
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None, **options: Any
@@ -185,15 +189,13 @@ class PackedReader:
     def reading(self) -> Iterator[None]:
         """Inside the block the model reads packed rows, in `logits` and in the backward pass that follows it."""
         before = self.stock.config._attn_implementation
-        self.stock.set_attn_implementation(IMPLEMENTATION)
-        handles = [] if self.causal else self._pooling()
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.stock.set_attn_implementation, before)
+            undo.callback(_attention.forget)
+            self.stock.set_attn_implementation(IMPLEMENTATION)
+            for handle in () if self.causal else self._pooling():
+                undo.callback(handle.remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            _attention.pieces, _attention.first_only = [], None
-            self.stock.set_attn_implementation(before)
 
     def logits(
         self, model: Any, packed: dict[str, Any], style: Tensor | None = None, pair: Tensor | None = None
@@ -217,7 +219,7 @@ class PackedReader:
                 found = model(**inputs).logits
         return found.reshape(len(pieces), -1)
 
-    def _pooling(self) -> list[Any]:
+    def _pooling(self) -> Iterator[Any]:
         """Hooks for encoders, which pool the first token of a row: they are given one row a sequence, of its first token.
 
         In the last layer of BERT and its like nothing but keys and values is computed for other tokens.
@@ -238,14 +240,13 @@ class PackedReader:
         def before_pooler(_module: Any, arguments: Any) -> Any:
             return (first_tokens(arguments[0]).transpose(0, 1),)
 
-        handles = [self.backbone.register_forward_hook(after_backbone)]
+        yield self.backbone.register_forward_hook(after_backbone)
         if isinstance(pooler := getattr(self.backbone, "pooler", None), torch.nn.Module):
-            handles.append(pooler.register_forward_pre_hook(before_pooler))
+            yield pooler.register_forward_pre_hook(before_pooler)
         layers = getattr(getattr(self.backbone, "encoder", None), "layer", None)
-        if layers is not None and hasattr(layers[-1], "intermediate"):
-            handles.append(layers[-1].attention.register_forward_hook(after_attention))
+        if layers is not None and hasattr(layers[-1], "intermediate") and hasattr(layers[-1].attention, "self"):
             _attention.first_only = layers[-1].attention.self
-        return handles
+            yield layers[-1].attention.register_forward_hook(after_attention)
 
 
 def packed_reader(model: Any, max_length: int) -> PackedReader | None:
@@ -259,7 +260,7 @@ def packed_reader(model: Any, max_length: int) -> PackedReader | None:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), quiet_transformers():
             return reader if reader.agrees() else None
     finally:
         model.train(was_training)
