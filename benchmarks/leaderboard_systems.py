@@ -77,6 +77,12 @@ SYSTEMS: dict[str, System] = {
     "frozen_other": System(
         "frozen, and 4,541 judgements from four other studies, tie rates their own", "frozen", {}, OTHER, neural=True
     ),
+    "frozen_likelihood": System(
+        "frozen, states after 16 layers and how likely a language model finds each response",
+        "frozen",
+        {"layer": 16, "likelihood": True},
+        neural=True,
+    ),
     "cross_encoder": System("three labels over [prompt, A, B], plain Trainer", "cross_encoder", neural=True),
     "siamese": System("siamese, with length features, smoothing, perturbed weights", "siamese", neural=True),
     "separate": System(

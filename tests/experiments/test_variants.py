@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from baselines import davidson
-from baselines.embeddings import Embedder
+from baselines.embeddings import LIKELIHOOD, Embedder
 from experiments.variants import FrozenVariant
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -20,13 +20,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "wins": {"tie_free": "wins"},
     "no offset": {"source_offset": False},
     "one scale": {"whole_scale": True},
+    "no vectors": {"without": "vectors", "likelihood": True},
+    "no likelihood": {"without": "likelihood", "likelihood": True},
 }
 
 
-def sides(self: Embedder, battles: datasets.Dataset, pooling: str) -> tuple[np.ndarray, np.ndarray]:
-    """Counted words for vectors: no backbone is needed to see what a variant does."""
+def sides(self: Embedder, battles: datasets.Dataset, *names: str) -> tuple[np.ndarray, np.ndarray]:
+    """Counted letters for vectors and for likelihoods: no backbone is needed to see what a variant does."""
+    letters = "".join("eo" if name == LIKELIHOOD else "lea" for name in names)
     return tuple(
-        np.asarray([[len(turns[0]), turns[0].count("e"), turns[0].count("a")] for turns in battles[f"response_{side}"]])
+        np.asarray([[turns[0].count(letter) for letter in letters] for turns in battles[f"response_{side}"]])
         for side in "ab"
     )
 
@@ -94,6 +97,9 @@ def test_each_does_the_one_thing_it_is_named_for(
     spread = fitted["one scale"].side.spread
     assert np.ptp(spread) == 0
     assert isinstance(fitted["one scale"].weights, davidson.Weights)
+    assert np.all(fitted["no vectors"].weights.odd[-3:] == 0) and np.all(fitted["no vectors"].weights.even[-3:] == 0)
+    assert len(fitted["no likelihood"].weights.odd) == len(fitted["mean"].weights.odd)
+    assert len(fitted["no vectors"].weights.odd) == len(fitted["mean"].weights.odd) + 4
 
 
 def test_an_unknown_value_is_refused(tmp_path: Path) -> None:
