@@ -41,13 +41,15 @@ def read_training_split(
 
     Args:
         train_file, max_battles: as for `read_training_battles`.
-        eval_file: held-out battles, if they are files of their own.
+        eval_file: held-out battles, if they are files of their own; those that only a teacher judged are left out.
         split: as for `arena_data.folds.training_split`.
 
     Raises: BattleError for input that cannot be read, ValueError for a split that cannot be made.
     """
     battles = read_training_battles(train_file, max_battles)
-    held_out = drop_duplicates(load_battles(eval_file, labels="required"))[0] if eval_file else None
+    held_out = None
+    if eval_file:
+        held_out, _ = split_by_judge(drop_duplicates(load_battles(eval_file, labels="required"))[0])
     people, teachers = split_by_judge(battles)
     parts = training_split(people, held_out, **split)
     if len(teachers):

@@ -41,3 +41,12 @@ def test_where_nobody_voted_the_teacher_judges(file: str) -> None:
     _, taught = split_by_judge(read_training_battles([file]))
     assert len(taught) == 30
     assert [len(part) for part in split_by_judge(taught)] == [30, 0]
+
+
+def test_of_a_file_to_be_judged_by_only_what_people_voted_on_counts(file: str, tmp_path: Path) -> None:
+    training = tmp_path / "training.jsonl"
+    rows = [{"id": str(row), "prompt": [f"other {row}"], "winner": VOTES[row % 3], **YES} for row in range(30)]
+    training.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    held_out = read_training_split([str(training)], [file])["validation"]
+    assert len(held_out) == 60
+    assert all(voted(row["verdict"], row["teacher"]) is not None for row in held_out)
