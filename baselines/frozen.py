@@ -88,6 +88,8 @@ class Frozen(Baseline):
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join(POOLINGS)}")
+        if self.layer < -1:
+            raise ValueError(f"layer is {self.layer}; expected -1 for the last, or how many layers are read")
         if self.layer >= 0 and self.pooling != "mean":
             raise ValueError(f"pooling is {self.pooling}; a layer's states are averaged, expected --pooling mean")
         self.embedder = self._embedder(self.model_name_or_path)

@@ -125,3 +125,5 @@ def test_what_cannot_be_told_is_refused_in_one_line(decoder: str, backbone: str)
         Embedder(decoder, 256, layer=3).sides(battles_to_read(), "mean")
     with pytest.raises(ValueError, match="expected --pooling mean"):
         Frozen(decoder, layer=1, pooling="last")
+    with pytest.raises(ValueError, match="layer is -2"):
+        Frozen(decoder, layer=-2)
