@@ -132,7 +132,10 @@ class Embedder:
             for start in range(0, len(order), CHUNK):
                 chosen, started = order[start : start + CHUNK], time.perf_counter()
                 texts = sequences.texts(battles, chosen)
-                ids, starts = encoder.encode_with_starts(texts)
+                if LIKELIHOOD in names:
+                    ids, starts = encoder.encode_with_starts(texts)
+                else:
+                    ids, starts = encoder.encode_rows(texts)[0], [0] * len(texts)
                 chunk: Arrays = {name: np.zeros((len(ids), width), np.float32) for name, width in widths.items()}
                 for batch in batches([len(row) for row in ids], BATCH_TOKENS):
                     given = [ids[row] for row in batch], [starts[row] for row in batch]
@@ -154,7 +157,8 @@ class Embedder:
         """float32 [texts, width] for each of the names. starts: where the responses begin, for their likelihood."""
         batch = encoder.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         mask = batch["attention_mask"]
-        read = model.base_model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=self._layered)
+        every = _LAYERS in names or self.layer >= 0
+        read = model.base_model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=every)
         states = read.last_hidden_state.float()
         if not torch.isfinite(states[mask.bool()]).all():
             raise ModelError(f"{self.name}: its states are not finite in {self.dtype}; choose --dtype float32")
