@@ -10,6 +10,7 @@ of `joint` are [prompt, A, B] and [prompt, B, A], each as long as two sides: the
 Margin and tie strength start at those of the style regression, as our own model's do.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,8 +30,9 @@ from reward_model.links import from_probabilities, log_probabilities
 from reward_model.losses import cross_entropy
 
 READINGS = ("apart", "cross", "joint")
-# How many times faster the new layer learns than the backbone, as in our own model.
+# How many times faster the new layer learns than the backbone.
 FASTER = 10.0
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 class Reader(nn.Module):
@@ -70,10 +72,12 @@ class CrossReading(Neural):
         (Neural.__doc__ or "").replace("A system on a pretrained backbone", "Two blocks of text with readouts")
         + """    reading: `apart`, `cross` or `joint`.
         readouts: tokens a block.
+        layer_decay: learning rate of a layer of the backbone, as a share of that of the layer above it.
     """
     )
     reading: str = "cross"
     readouts: int = 4
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         if self.reading not in READINGS:
@@ -89,7 +93,21 @@ class CrossReading(Neural):
         self.style = StyleRegression()
         self.style.fit(battles)
         rows = self._rows(battles)
-        self.train(rows.add_column("labels", verdicts_of(battles).tolist()), self._batch, Trainer)
+        labelled = rows.add_column("labels", verdicts_of(battles).tolist())
+        self.train(labelled, self._batch, Trainer, optimizers=(self._optimizer(), None))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """The Trainer's own, AdamW, with a learning rate for every layer (Howard & Ruder 2018, section 3.2)."""
+        depth = 1 + max(int(found[1]) for name, _ in self.model.named_parameters() if (found := _LAYER.search(name)))
+        groups = []
+        for name, parameter in self.model.named_parameters():
+            found = _LAYER.search(name)
+            # 0: the embeddings; depth + 1: what is new.
+            layer = int(found[1]) + 1 if found else 0 if ".embeddings." in name else depth + 1
+            decay = 0.0 if parameter.ndim == 1 else 0.01
+            rate = self.learning_rate * self.layer_decay ** (depth + 1 - layer)
+            groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+        return torch.optim.AdamW(groups, lr=self.learning_rate)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
         rows = self._rows(battles)

@@ -49,7 +49,7 @@ class TieRewardConfig(RewardConfig):
         adversarial_norm: relative norm of adversarial weight perturbation (Wu et al. 2020); 0 is off.
         adversarial_start: the epoch from which weights are perturbed.
         adversarial_parameters: a regular expression; names of the parameters to perturb.
-        score_learning_rate: of the score layer; ten times learning_rate if not given.
+        score_learning_rate: of the score layer; learning_rate if not given.
         verbose: print every log entry, as the Trainer does, instead of a bar and a line an evaluation.
     """
 

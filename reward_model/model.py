@@ -24,6 +24,8 @@ def load_model(
 ) -> Any:
     """A sequence classifier with one label and a TieAwareScore in place of its last linear layer.
 
+    The layer of a reward model is kept; where the checkpoint has none, text says nothing until it is trained.
+
     Raises: ModelError for a model that is not there, or whose head does not fit.
     """
     name = arguments.model_name_or_path
@@ -43,8 +45,12 @@ def load_model(
         options["quantization_config"] = quantization
     try:
         with quiet_transformers():
-            model = AutoModelForSequenceClassification.from_pretrained(name, **options)
-        install(model, style_features=style_features, tie_bias=tie_bias)
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                name, output_loading_info=True, **options
+            )
+        layer = install(model, style_features=style_features, tie_bias=tie_bias)
+        if f"{layer.stock_name}.weight" in loading["missing_keys"]:
+            layer.start_from_nothing()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         where = "is not a directory and cannot be fetched" if not os.path.isdir(name) else "cannot be loaded"
         raise ModelError(f"{name}: {where} ({one_line(error)})") from error

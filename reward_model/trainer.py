@@ -129,9 +129,9 @@ class TieRewardTrainer(RewardTrainer):
         return self.get_eval_dataloader(test_dataset)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The Trainer's optimizer, with the score layer, which starts from nothing, at a learning rate of its own."""
+        """The Trainer's optimizer, with the score layer at a learning rate of its own."""
         optimizer = super().create_optimizer(model)
-        rate = self.args.score_learning_rate or 10 * self.args.learning_rate
+        rate = self.args.score_learning_rate or self.args.learning_rate
         module = find(self.accelerator.unwrap_model(self.model))
         new = {id(parameter) for parameter in module.parameters()}
         for group in list(optimizer.param_groups):

@@ -46,3 +46,18 @@ def test_it_learns_what_words_tell_and_knows_no_side(reading: str, backbone: str
     assert log_loss(found, verdicts) < 0.6
     model.fit(shuffled(train))
     assert log_loss(model.log_probabilities(held_out), verdicts) > 0.9
+
+
+def test_lower_layers_learn_slower(backbone: str, make: dict[str, Make]) -> None:  # noqa: F811
+    model = CrossReading(backbone, max_length=64, learning_rate=1e-3, reading="apart", layer_decay=0.5)
+    model.start()
+    names = {id(parameter): name for name, parameter in model.model.named_parameters()}
+    rates = {names[id(group["params"][0])]: group["lr"] for group in model._optimizer().param_groups}
+    assert rates.keys() == set(names.values())
+    depth = model.model.config.num_hidden_layers
+    for name, rate in rates.items():
+        if ".layer." in name:
+            above = depth - int(name.split(".layer.")[1].split(".")[0])
+        else:
+            above = depth + 1 if ".embeddings." in name else 0
+        assert rate == pytest.approx(1e-3 * 0.5**above), name

@@ -16,7 +16,7 @@ from reward_model.batch import BattleCollator
 from reward_model.config import TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, prepare_tokenizer
-from reward_model.score import install, score_inputs
+from reward_model.score import find, install, score_inputs
 from reward_model.trainer import NotFiniteError, TieRewardTrainer
 
 BATTLES = 24
@@ -164,7 +164,6 @@ def test_a_step_is_the_plain_mean_over_battles(
         max_steps=1,
         optim="sgd",
         learning_rate=1.0,
-        score_learning_rate=1.0,
         lr_scheduler_type="constant",
         max_grad_norm=0.0,
     )
@@ -183,6 +182,16 @@ def test_a_step_is_the_plain_mean_over_battles(
     for (name, start), gradient in zip(before.items(), gradients, strict=True):
         torch.testing.assert_close(start - after[name], gradient, atol=2e-5, rtol=1e-3, msg=name)
     assert all(gradient.abs().max() > 1e-4 for gradient in gradients[-3:])
+
+
+def test_the_score_layer_alone_has_a_rate_of_its_own(make: MakeTrainer) -> None:
+    trainer = make(learning_rate=1e-5, score_learning_rate=1e-3)
+    rate = {
+        id(parameter): group["lr"] for group in trainer.create_optimizer().param_groups for parameter in group["params"]
+    }
+    score = {id(parameter) for parameter in find(trainer.model).parameters()}
+    for name, parameter in trainer.model.named_parameters():
+        assert rate[id(parameter)] == (1e-3 if id(parameter) in score else 1e-5), name
 
 
 @pytest.mark.parametrize("encoding", ["separate", "joint"])
