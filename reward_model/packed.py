@@ -29,7 +29,7 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from reward_model import plain_attention
 from reward_model.backbone import quiet_transformers
-from reward_model.score import score_inputs
+from reward_model.score import TieAwareScore, find, score_inputs
 
 IMPLEMENTATION = "packed_sequences"
 # Shorter beginnings are not worth the copies that sharing them takes.
@@ -163,11 +163,12 @@ class PackedReader:
         lengths = (24, 9, 17, 40, 5)
         drawn = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in lengths]
         rows = [drawn[3], *(drawn[0] + row for row in drawn[:3]), drawn[4]]
-        expected = torch.cat([self._by_itself(row) for row in rows])
-        try:
-            found = self.scores(rows)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
-            return False
+        with random_weights(find(self.stock)):
+            expected = torch.cat([self._by_itself(row) for row in rows])
+            try:
+                found = self.scores(rows)
+            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
+                return False
         # Half precision rounds a little differently; a wrong position or a leak moves scores like another text does.
         half = self.stock.dtype in (torch.float16, torch.bfloat16)
         allowed = (0.1 if half else 1e-3) * (expected.max(dim=0).values - expected.min(dim=0).values)
@@ -247,6 +248,22 @@ class PackedReader:
         if layers is not None and hasattr(layers[-1], "intermediate") and hasattr(layers[-1].attention, "self"):
             _attention.first_only = layers[-1].attention.self
             yield layers[-1].attention.register_forward_hook(after_attention)
+
+
+@contextlib.contextmanager
+def random_weights(layer: TieAwareScore) -> Iterator[None]:
+    """Inside the block the score layer tells states apart: one that is 0, as before training, gives all the same score."""
+    kept = [(parameter, parameter.detach().clone()) for parameter in (layer.weight, layer.tie.weight)]
+    random = torch.Generator().manual_seed(0)
+    try:
+        with torch.no_grad():
+            for parameter, before in kept:
+                parameter.copy_(torch.randn(before.shape, generator=random))
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, before in kept:
+                parameter.copy_(before)
 
 
 def packed_reader(model: Any, max_length: int) -> PackedReader | None:

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, Gemma3TextConfig
 
 from reward_model import packed
 from reward_model.packed import PackedReader, lengths_packed, packed_reader, shared_tokens
-from reward_model.score import install
+from reward_model.score import find, install
 from reward_model.scoring import packs
 from tests.reward_model.test_architectures import ARCHITECTURES, GROUPED, padded, scores, tie_aware
 
@@ -31,6 +31,20 @@ def reader_of(model: Any) -> PackedReader | None:
     return packed_reader(model.eval(), MAX_LENGTH)
 
 
+def reader_before_training(model: Any) -> PackedReader | None:
+    """A score layer of zeros gives every row the same score, rightly read or not."""
+    weights = [find(model).weight, find(model).tie.weight]
+    trained = [weight.detach().clone() for weight in weights]
+    with torch.no_grad():
+        for weight in weights:
+            weight.zero_()
+        found = reader_of(model)
+        assert not any(weight.any() for weight in weights)
+        for weight, before in zip(weights, trained, strict=True):
+            weight.copy_(before)
+    return found
+
+
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_packed_scores_are_those_of_each_row_by_itself(name: str, lora: bool) -> None:
@@ -43,6 +57,7 @@ def test_packed_scores_are_those_of_each_row_by_itself(name: str, lora: bool) ->
     before, expected = model.config._attn_implementation, by_itself(model.eval(), rows)
     reader = reader_of(model)
     assert (reader is None) == (name in PADDED_ONLY)
+    assert (reader_before_training(model) is None) == (name in PADDED_ONLY)
     assert model.config._attn_implementation == before
     # Trying leaves nothing behind: hooks that stayed on MPNet broke its training.
     torch.testing.assert_close(by_itself(model, rows), expected, rtol=0, atol=0)
