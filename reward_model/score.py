@@ -103,7 +103,7 @@ class TieAwareScore(Float32Linear):
         Drawn at random, as Transformers draws them, they give margins as large as a backbone's states happen to be: of
         standard deviation 0.007 for MiniLM, 1.6 for Gemma-3-270M, far from what style has told (docs/LOG.md).
         """
-        stock = [self.weight] if self.bias is None else [self.weight, self.bias]
+        stock = [self.get_parameter(name) for name in ("weight", "bias") if getattr(self, name) is not None]
         with whole(stock, write=True), torch.no_grad():
             for parameter in stock:
                 parameter.zero_()
