@@ -46,7 +46,7 @@ def make_trainer(method: str, rows: Any, folder: Path, name: str, *, sharded: bo
     tokenizer = load_tokenizer(str(folder / "backbone"))
     model = load_model(arguments, tokenizer, style_features=len(rows[0]["style_a"]), tie_bias=-0.3)
     # Where both sides of every battle share a feature its gradient is rounding error, which Adam's usual 1e-8 lets count.
-    config = TieRewardConfig(str(folder / name), use_cpu=True, learning_rate=1e-3, adam_epsilon=1e-6, max_length=300)
+    config = TieRewardConfig(str(folder / name), use_cpu=True, learning_rate=1e-3, adam_epsilon=1e-5, max_length=300)
     config.padding_free = not sharded
     lora = lora_config(arguments, model)
     trainer: Any = TieRewardTrainer(

@@ -92,7 +92,8 @@ def stock_model(name: str) -> Any:
 
 def tie_aware(name: str, lora: bool) -> Any:
     model = stock_model(name)
-    score.install(model, style_features=STYLE, tie_bias=-0.7)
+    layer = score.install(model, style_features=STYLE, tie_bias=-0.7)
+    torch.nn.init.normal_(layer.tie.weight, std=0.02)  # as after some training: at first it is 0
     if not lora:
         return model
     config = LoraConfig(
