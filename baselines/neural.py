@@ -21,6 +21,7 @@ from reward_model.encoding import BattleEncoder, Encoding
 from reward_model.progress import quiet_libraries, show_progress
 
 TEXT_VERSIONS = {"transcript": TRANSCRIPT_VERSION, "truncation": TRUNCATION_VERSION}
+WEIGHT_DECAY = 0.01
 # Fewer battles than this are predicted without a bar.
 _FEW = 200
 
@@ -82,7 +83,7 @@ class Neural(Baseline):
                 bf16=self.bf16,
                 use_cpu=not torch.cuda.is_available(),
                 warmup_steps=0.1,
-                weight_decay=0.01,
+                weight_decay=WEIGHT_DECAY,
                 seed=self.seed,
                 report_to="none",
                 save_strategy="no",

@@ -24,7 +24,7 @@ from transformers import AutoModel, PreTrainedTokenizerBase, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from baselines.base import FloatArray, verdicts_of
-from baselines.neural import Neural
+from baselines.neural import WEIGHT_DECAY, Neural
 from baselines.style import StyleRegression
 from reward_model.links import from_probabilities, log_probabilities
 from reward_model.losses import cross_entropy
@@ -104,7 +104,7 @@ class CrossReading(Neural):
             found = _LAYER.search(name)
             # 0: the embeddings; depth + 1: what is new.
             layer = int(found[1]) + 1 if found else 0 if ".embeddings." in name else depth + 1
-            decay = 0.0 if parameter.ndim == 1 else 0.01
+            decay = 0.0 if parameter.ndim == 1 else WEIGHT_DECAY
             rate = self.learning_rate * self.layer_decay ** (depth + 1 - layer)
             groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
         return torch.optim.AdamW(groups, lr=self.learning_rate)

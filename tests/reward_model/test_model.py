@@ -33,9 +33,9 @@ def test_a_head_that_is_there_is_kept_and_another_starts_at_zero(
     if has_head:
         assert torch.equal(layer.weight, model.get_submodule(layer.stock_name).weight)
     with torch.no_grad():
-        states = loaded(torch.tensor([[5, 6, 7], [8, 9, 5]]))
-    assert bool(states.logits[:, 0].any()) == has_head
-    torch.testing.assert_close(states.logits[:, 1], torch.full((2,), -0.3))
+        found = loaded(torch.tensor([[5, 6, 7], [8, 9, 5]]))
+    assert bool(found.logits[:, 0].any()) == has_head
+    torch.testing.assert_close(found.logits[:, 1], torch.full((2,), -0.3))
 
     # Only the last layer is 0: what leads up to it must be able to learn.
     names = head_module_names(loaded)
