@@ -68,9 +68,9 @@ def predict(flags: PredictionFlags, started: float) -> int:
 
 def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     """The battles; says what was odd about them. Raises: BattleError for input or output that will not do."""
-    from arena_data.cleaning import oddity_lines
+    from arena_data.file_io import check_output
     from arena_data.loading import load_battles
-    from arena_data.output import check_output
+    from arena_data.reading.cleaning import oddity_lines
 
     check_output(flags.output, *flags.input, *flags.model)
     if flags.report:

@@ -20,15 +20,16 @@ import torch
 from transformers import set_seed
 from trl import ModelConfig, TrlParser
 
-from arena_data.cleaning import oddity_lines
 from arena_data.errors import BattleError
-from arena_data.training_battles import read_training_battles, read_training_split, split_by_judge
+from arena_data.reading.cleaning import oddity_lines
+from arena_data.splits.training_parts import read_training_battles, read_training_split, split_by_judge
+from reward_model.backbone import ModelError, load_tokenizer
 from reward_model.config import DataArguments, TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder, report
 from reward_model.finish import finish_run
 from reward_model.fold_runs import finish_folds, fold_directory
-from reward_model.model import ModelError, check_device, load_model, load_tokenizer, lora_config
+from reward_model.model import check_device, load_model, lora_config
 from reward_model.progress import quiet_libraries, show_progress
 from reward_model.push import push_run
 from reward_model.resuming import last_checkpoint, settings_of, write_settings

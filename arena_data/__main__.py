@@ -16,14 +16,14 @@ from pathlib import Path
 import datasets
 
 from arena_data.errors import BattleError
-from arena_data.figures import percent
+from arena_data.exploration.report import render
+from arena_data.exploration.shares import Figures
+from arena_data.exploration.statistics import describe
+from arena_data.file_io import check_folder, check_output, write_atomically
 from arena_data.loading import load_battles
-from arena_data.output import check_folder, check_output, write_atomically
-from arena_data.report import render
-from arena_data.shares import Figures
-from arena_data.splitting import write_split
-from arena_data.statistics import describe
-from arena_data.teaching import write_taught
+from arena_data.splits.teacher import write_taught
+from arena_data.splits.write_split import write_split
+from arena_data.webpage.drawing import percent
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

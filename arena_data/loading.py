@@ -11,10 +11,11 @@ import pyarrow as pa
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from arena_data.builder import ArenaBattles
 from arena_data.errors import BattleError
-from arena_data.files import COMPRESSIONS, CONTAINERS
-from arena_data.formats import Labels
+from arena_data.quiet import quiet_datasets
+from arena_data.reading.builder import ArenaBattles
+from arena_data.reading.files import COMPRESSIONS, CONTAINERS
+from arena_data.reading.formats import Labels
 from arena_data.schema import FEATURES
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -33,7 +34,7 @@ def load_battles(
     Args:
         sources: one or several of: a file, a glob, an https:// or hf:// URL, a Hub dataset's `user/name`, also with
             `@revision`.
-        labels: "required" for training, "optional" for prediction; see `arena_data.formats.BlockReader`.
+        labels: "required" for training, "optional" for prediction; see `arena_data.reading.formats.BlockReader`.
         streaming: read rows as they are asked for, with no cache written.
         cache_dir: where the Arrow files go; the default of `datasets` if not given.
 
@@ -66,18 +67,6 @@ def load_battles(
         raise
     except FileNotFoundError as error:
         raise BattleError(f"cannot be opened ({error})", file=files[0]) from error
-
-
-@contextlib.contextmanager
-def quiet_datasets() -> Iterator[None]:
-    """Without the progress bars of `datasets`."""
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ Taking away drops the markers and leaves every line where it is. Putting on need
 sentences, several paragraphs); one that does not comes back as it was. Code blocks are never touched, nor are lines
 that already have markup put on once more. All functions are text to text, deterministic, and take linear time.
 
-What counts as a list, as bold, as a heading is what `arena_data.style` counts.
+What counts as a list, as bold, as a heading is what `arena_data.style.features` counts.
 """
 
 import re

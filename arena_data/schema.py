@@ -26,7 +26,7 @@ FEATURES = datasets.Features(
         "group": datasets.Value("string"),
         # The release or study the row names as its source; the file's stem where it names none.
         "source": datasets.Value("string"),
-        # What was odd about the row and how it was handled, see `arena_data.cleaning.ODDITIES`.
+        # What was odd about the row and how it was handled, see `arena_data.reading.cleaning.ODDITIES`.
         "oddities": datasets.List(datasets.Value("string")),
     }
 )

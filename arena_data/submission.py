@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import BattleError
-from arena_data.output import write_atomically
+from arena_data.file_io import write_atomically
 
 COLUMNS = ("winner_model_a", "winner_model_b", "winner_tie")
 DIGITS = 9  # three such numbers sum to 1 within 2e-9

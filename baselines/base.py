@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import BattleError
-from arena_data.output import write_atomically
+from arena_data.file_io import write_atomically
 from reward_model.calibration import Calibration
 
 BASELINE, CALIBRATION, METRICS = "baseline.json", "calibration.json", "metrics.json"

@@ -18,8 +18,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
-from arena_data.output import write_atomically
-from arena_data.style import STYLE_VERSION, style_arrays
+from arena_data.file_io import write_atomically
+from arena_data.style.features import STYLE_VERSION, style_arrays
 from baselines import skops_files
 from baselines.base import Baseline, FloatArray, read_json, verdicts_of, write_json
 from baselines.cross_validation import fold_of_row, losses, splits

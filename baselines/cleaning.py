@@ -10,7 +10,7 @@ import functools
 import simplemma
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from arena_data.words import lower, split_words
+from arena_data.style.words import lower, split_words
 
 
 @functools.lru_cache(maxsize=200_000)

@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.folds import deal
+from arena_data.splits.folds import deal
 
 FOLDS = 5
 Candidate = TypeVar("Candidate")

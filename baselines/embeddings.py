@@ -28,10 +28,10 @@ from tqdm.auto import tqdm
 from transformers import AutoModel, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from arena_data.output import write_bytes_atomically
-from arena_data.shortening import Keep
-from arena_data.transcripts import TRANSCRIPT_VERSION
-from arena_data.truncation import TRUNCATION_VERSION
+from arena_data.file_io import fingerprint, write_bytes_atomically
+from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
+from arena_data.transcripts.shortening import Keep
+from arena_data.transcripts.truncation import TRUNCATION_VERSION
 from reward_model.backbone import (
     ModelError,
     dtype_named,
@@ -44,7 +44,6 @@ from reward_model.backbone import (
 from reward_model.encoding import BattleEncoder
 from reward_model.scoring import batches
 from reward_model.sequences import Sequences, distinct_sequences
-from reward_model.shards import fingerprint
 
 POOLINGS = ("mean", "last", "first")
 LIKELIHOOD = "likelihood"

@@ -20,8 +20,8 @@ import datasets
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from arena_data.output import write_bytes_atomically
-from arena_data.style import STYLE_VERSION, StyleArrays, style_arrays
+from arena_data.file_io import write_bytes_atomically
+from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
 from baselines import davidson
 from baselines.base import Baseline, FloatArray, read_json, write_json
 from baselines.cross_validation import choose, fold_of_row

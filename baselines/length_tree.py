@@ -13,7 +13,7 @@ import datasets
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
-from arena_data.lengths import length_features, summarise
+from arena_data.style.lengths import length_features, summarise
 from baselines import skops_files
 from baselines.base import Baseline, FloatArray, read_json, verdicts_of, write_json
 from baselines.cross_validation import choose, fold_of_row, losses

@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 from trl.trainer.utils import disable_dropout_in_model
 
-from arena_data.transcripts import TRANSCRIPT_VERSION
-from arena_data.truncation import TRUNCATION_VERSION
+from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
+from arena_data.transcripts.truncation import TRUNCATION_VERSION
 from baselines.base import Baseline, FloatArray
 from reward_model.backbone import ModelError, load_tokenizer, one_line, quiet_transformers, within_positions
 from reward_model.encoding import BattleEncoder, Encoding

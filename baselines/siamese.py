@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from arena_data.lengths import LENGTH_FEATURES, length_features
-from arena_data.output import write_bytes_atomically
+from arena_data.file_io import write_bytes_atomically
+from arena_data.style.lengths import LENGTH_FEATURES, length_features
 from baselines.base import FloatArray, verdicts_of
 from baselines.neural import TEXT_VERSIONS, Neural
 from baselines.swap import TURNED
@@ -188,7 +188,7 @@ class Siamese(Neural):
 
 
 def side_lengths(battles: datasets.Dataset) -> dict[str, np.ndarray]:
-    """float32 [n, 14] for each side, `arena_data.lengths`."""
+    """float32 [n, 14] for each side, `arena_data.style.lengths`."""
     found = {}
     for side in "ab":
         columns = zip(battles["prompt"], battles[f"response_{side}"], strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 import skops.io
 
 from arena_data.errors import BattleError
-from arena_data.output import write_bytes_atomically
+from arena_data.file_io import write_bytes_atomically
 
 # What our systems are made of, beside what skops trusts by itself. None of it runs code when it is made.
 TRUSTED = {

@@ -1,9 +1,9 @@
 """Style alone: how much of a verdict can be told from length, lists, headings and the like, without reading a word.
 
-A Davidson regression (`baselines.davidson`) on the style features of `arena_data.style`. Their differences move the margin,
-also saturated by tanh, since a first list tells more than a tenth; their absolute differences, their mean levels and the
-similarity of the texts move the tie strength. The ridge penalty, and what an extra battle counts beside our own (which may
-be nothing), are chosen by cross-validation on our own.
+A Davidson regression (`baselines.davidson`) on the style features of `arena_data.style.features`. Their differences
+move the margin, also saturated by tanh, since a first list tells more than a tenth; their absolute differences,
+their mean levels and the similarity of the texts move the tie strength. The ridge penalty, and what an extra battle
+counts beside our own (which may be nothing), are chosen by cross-validation on our own.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ import datasets
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from arena_data.output import write_bytes_atomically
-from arena_data.style import STYLE_VERSION, StyleArrays, style_arrays
+from arena_data.file_io import write_bytes_atomically
+from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
 from baselines import davidson
 from baselines.base import Baseline, FloatArray, read_json, write_json
 from baselines.cross_validation import choose, fold_of_row
@@ -127,5 +127,5 @@ class StyleRegression(Baseline):
 
 
 def _pair(style: StyleArrays) -> FloatArray:
-    """float64 [n, F + 1]: the pair features of `arena_data.style`."""
+    """float64 [n, F + 1]: the pair features of `arena_data.style.features`."""
     return np.concatenate([np.abs(style.a - style.b), style.similarity[:, None]], axis=1).astype(np.float64)

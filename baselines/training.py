@@ -9,9 +9,9 @@ import datasets
 import numpy as np
 
 from arena_data.errors import BattleError
-from arena_data.folds import drop_duplicates
 from arena_data.loading import load_battles
-from arena_data.training_battles import read_training_split
+from arena_data.splits.folds import drop_duplicates
+from arena_data.splits.training_parts import read_training_split
 from baselines.base import Baseline, FloatArray, verdicts_of
 from baselines.lengths import side_free
 from reward_model import calibration

@@ -20,16 +20,17 @@ from transformers import (
 from trl import ModelConfig, RewardConfig, RewardTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
-from arena_data.folds import training_split
-from arena_data.output import write_bytes_atomically
+from arena_data.file_io import write_bytes_atomically
+from arena_data.splits.folds import training_split
 from benchmarks.leaderboard_systems import placed_battles
 from reward_model import calibration
+from reward_model.backbone import load_tokenizer
 from reward_model.batching import pack
 from reward_model.config import TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder
 from reward_model.links import log_probabilities
-from reward_model.model import load_model, load_tokenizer
+from reward_model.model import load_model
 from reward_model.score import find
 from reward_model.start import start_from_style, tie_bias_of
 from reward_model.trainer import TieRewardTrainer

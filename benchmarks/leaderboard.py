@@ -16,8 +16,9 @@ import datasets
 from tqdm import tqdm
 
 from arena_data.errors import BattleError
-from arena_data.folds import drop_duplicates, training_split
-from arena_data.loading import load_battles, quiet_datasets
+from arena_data.loading import load_battles
+from arena_data.quiet import quiet_datasets
+from arena_data.splits.folds import drop_duplicates, training_split
 from benchmarks.leaderboard_page import write_page
 from benchmarks.leaderboard_systems import NO_TIES, SYSTEMS, placed_battles, run_fold, train_files
 from benchmarks.results import Predictions, file_of

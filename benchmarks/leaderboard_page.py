@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from arena_data.output import write_atomically, write_bytes_atomically
+from arena_data.file_io import write_atomically, write_bytes_atomically
 from benchmarks.leaderboard_blends import MAPS, Folds, fitted_blend, fixed_blend, mapped
 from benchmarks.leaderboard_systems import SYSTEMS
 from benchmarks.results import Predictions, bounds, interval, joined, losses, read_folds

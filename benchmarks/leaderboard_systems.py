@@ -11,8 +11,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from arena_data.folds import drop_duplicates
 from arena_data.loading import load_battles
+from arena_data.splits.folds import drop_duplicates
 from baselines.base import Baseline, class_of, verdicts_of
 from baselines.frozen import Frozen
 from baselines.training import calibrate, without_prompts

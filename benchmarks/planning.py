@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from benchmarks.training_speed import REAL, REPOSITORY
+from benchmarks.reading import REAL, REPOSITORY
 
 PEAK_TFLOPS = 0.19
 

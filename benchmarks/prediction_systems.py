@@ -13,12 +13,13 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase, pipeline
 
 from arena_data.loading import load_battles
-from arena_data.transcripts import adds_special_tokens, render
+from arena_data.transcripts.rendering import adds_special_tokens, render
 from reward_model.backbone import dtype_named, load_tokenizer, quiet_transformers, set_pad_token
 from reward_model.calibration import Calibration
 from reward_model.encoding import BattleEncoder
-from reward_model.run_directory import RewardModelConfig, write_run
+from reward_model.run_directory import write_run
 from reward_model.score import install, score_module_name
+from reward_model.settings import RewardModelConfig
 
 MATMUL_SIZE = 2048
 WARM_UP = 4

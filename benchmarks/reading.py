@@ -58,7 +58,7 @@ print(json.dumps([seconds, peak(), len(frame)]))
 STYLE = """
 import json, sys, time
 from arena_data.loading import load_battles
-from arena_data.style import style_arrays
+from arena_data.style.features import style_arrays
 _, big, cache = sys.argv[1:]
 battles = load_battles(big, cache_dir=cache)
 start = time.perf_counter()

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from arena_data.loading import load_battles
-from arena_data.style import style_arrays
+from arena_data.style.features import style_arrays
 from reward_model.audit import audit
 from reward_model.report import report_json, write_report
 from reward_model.report_data import PRIOR, ReportData

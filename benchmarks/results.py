@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.output import write_bytes_atomically
+from arena_data.file_io import write_bytes_atomically
 from reward_model.resampling import Resampling
 
 BOOTSTRAPS = 2000

@@ -80,11 +80,12 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
     from trl import ModelConfig, RewardConfig, RewardTrainer, get_peft_config
 
     from arena_data.loading import load_battles
+    from reward_model.backbone import load_tokenizer
     from reward_model.batching import pack
     from reward_model.config import TieRewardConfig
     from reward_model.data import training_rows
     from reward_model.encoding import BattleEncoder
-    from reward_model.model import load_model, load_tokenizer, lora_config
+    from reward_model.model import load_model, lora_config
     from reward_model.trainer import TieRewardTrainer
 
     set_seed(0)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arena_data.errors import BattleError
-from arena_data.loading import quiet_datasets
+from arena_data.quiet import quiet_datasets
 from experiments.page import section_of, write_section
 from experiments.questions import Question, read_file
 from experiments.running import Bench

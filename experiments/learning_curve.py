@@ -16,8 +16,8 @@ import matplotlib
 import numpy as np
 
 from arena_data.errors import BattleError
-from arena_data.loading import quiet_datasets
-from arena_data.output import write_bytes_atomically
+from arena_data.file_io import write_bytes_atomically
+from arena_data.quiet import quiet_datasets
 from benchmarks.leaderboard_blends import fitted_blend
 from benchmarks.leaderboard_page import PUBLISHED
 from benchmarks.results import bounds

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from arena_data.output import write_atomically
+from arena_data.file_io import write_atomically
 from benchmarks.results import bounds, interval
 from experiments.questions import Question
 from experiments.running import Bench, losses_of

@@ -16,14 +16,14 @@ import datasets
 import numpy as np
 from tqdm import tqdm
 
-from arena_data.folds import deal, strata_of, training_split
+from arena_data.file_io import fingerprint
+from arena_data.splits.folds import deal, strata_of, training_split
 from baselines.frozen import Frozen
 from benchmarks.leaderboard import extra_battles
 from benchmarks.leaderboard_systems import System, placed_battles, run_baseline, train_files
 from benchmarks.results import Predictions, file_of, joined
 from experiments.questions import Arm
 from experiments.variants import variant_or_baseline
-from reward_model.shards import fingerprint
 
 FOLDS = 5
 Parts = dict[str, datasets.Dataset]

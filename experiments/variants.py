@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import datasets
 import numpy as np
 
-from arena_data.shortening import Keep
-from arena_data.style import style_arrays
+from arena_data.style.features import style_arrays
+from arena_data.transcripts.shortening import Keep
 from baselines import davidson
 from baselines.base import FloatArray, class_of, verdicts_of
 from baselines.cross_validation import choose, fold_of_row, splits

@@ -24,7 +24,7 @@ from typing import Any
 from tqdm import tqdm
 
 from arena_data.errors import BattleError
-from arena_data.output import write_atomically
+from arena_data.file_io import write_atomically
 from kaggle.wheels import download, hashed_requirements, sha256
 from reward_model.prediction_flags import parser as prediction_parser
 from reward_model.publishing import PUBLISHED

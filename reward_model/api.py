@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import BattleError
-from arena_data.in_memory import Text, make_battles
+from arena_data.reading.in_memory import Text, make_battles
 from reward_model.battle_scores import BattleScores
 from reward_model.jobs import Job, MemberOptions
 from reward_model.loading import LoadOptions

@@ -15,8 +15,9 @@ from typing import Any
 import datasets
 import numpy as np
 
-from arena_data.style import StyleArrays, style_arrays
-from reward_model.audit_language import describe_languages, languages_of
+from arena_data.style.features import StyleArrays, style_arrays
+from arena_data.style.languages import languages_of
+from reward_model.audit_language import describe_languages
 from reward_model.audit_observed import (
     TRAITS,
     compare_means,

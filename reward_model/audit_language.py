@@ -8,57 +8,14 @@ written in Latin letters. That is rough, but it needs no model and is never far 
 from collections import Counter
 from typing import Any
 
-import datasets
 import numpy as np
-import regex
 
-from arena_data.counterfactuals import reads_as_english
 from reward_model.audit_observed import LEAST_BATTLES, compare_means, compare_slopes, win_share
 from reward_model.resampling import Resampling
 
 Figures = dict[str, Any]
 
-_SCRIPTS = {
-    "Japanese": r"[\p{Hiragana}\p{Katakana}]",
-    "Korean": r"\p{Hangul}",
-    "Chinese": r"\p{Han}",
-    "Cyrillic script": r"\p{Cyrillic}",
-    "Arabic script": r"\p{Arabic}",
-    "Greek": r"\p{Greek}",
-    "Hebrew": r"\p{Hebrew}",
-    "Thai": r"\p{Thai}",
-    "Devanagari script": r"\p{Devanagari}",
-}
-_LETTERS = {name: regex.compile(pattern) for name, pattern in _SCRIPTS.items()}
-_ANY_LETTER = regex.compile(r"\p{L}")
-_READ = 300  # characters of each of prompt, A and B
-_LEAST_SHARE = 0.2  # of the letters: code and names in Latin letters stand in texts of every language
 SHOWN = 8
-
-
-def guess_language(text: str) -> str:
-    """A language, a script, or "other" where no letter tells."""
-    if not text.isascii():
-        letters = len(_ANY_LETTER.findall(text)) or 1
-        for name, pattern in _LETTERS.items():
-            if len(pattern.findall(text)) >= _LEAST_SHARE * letters:
-                return name
-    if reads_as_english(text):
-        return "English"
-    return "other, Latin letters" if _ANY_LETTER.search(text) else "other"
-
-
-def languages_of(battles: datasets.Dataset) -> tuple[list[str], bool]:
-    """The language of each battle, and whether the file recorded any (otherwise all are guessed)."""
-    recorded = battles["language"][:]
-    if any(language is not None for language in recorded):
-        return [language or "not recorded" for language in recorded], True
-    guessed = []
-    for batch in battles.select_columns(["prompt", "response_a", "response_b"]).iter(batch_size=1024):
-        for sides in zip(batch["prompt"], batch["response_a"], batch["response_b"], strict=True):
-            texts = [" ".join((turn or "")[:_READ] for turn in (turns or [])[:4])[:_READ] for turns in sides]
-            guessed.append(guess_language(" ".join(texts)))
-    return guessed, False
 
 
 def describe_languages(

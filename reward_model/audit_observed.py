@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from arena_data.style import RESPONSE_FEATURES, StyleArrays
+from arena_data.style.features import RESPONSE_FEATURES, StyleArrays
 from reward_model.resampling import Estimate, Resampling
 
 Figures = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from arena_data.drawing import ACCENT, MUTED, VERDICT_COLOURS, Picture, canvas, shorten
+from arena_data.webpage.drawing import ACCENT, MUTED, VERDICT_COLOURS, Picture, canvas, shorten
 from reward_model.audit_observed import LEAST_BATTLES
 from reward_model.report_pictures import dots
 from reward_model.report_text import is_clear, signed

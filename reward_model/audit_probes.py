@@ -11,9 +11,10 @@ import datasets
 import numpy as np
 
 from arena_data import counterfactuals, markup
-from arena_data.counterfactuals import Change, altered, changed_turns, reads_as_english, swapped
+from arena_data.counterfactuals import Change, altered, changed_turns, swapped
 from arena_data.schema import FEATURES
-from arena_data.style import RESPONSE_FEATURES, StyleArrays
+from arena_data.style.features import RESPONSE_FEATURES, StyleArrays
+from arena_data.style.languages import reads_as_english
 
 # Looked at before a probe gives up finding battles that qualify, as a multiple of the number wanted.
 _POOL = 4
@@ -29,7 +30,7 @@ class Probe:
         label: what is done to the response, in a few words.
         how: the same, exactly.
         change: text to text.
-        trait: the trait it adds or takes away, a key of `reward_model.audit.TRAITS`; None for length.
+        trait: the trait it adds or takes away, a key of `reward_model.audit_observed.TRAITS`; None for length.
         adds: whether it adds the trait (or length) rather than takes it away.
         english: whether it fits English responses only.
         needs: style features of which a response must have one to qualify; empty for any.

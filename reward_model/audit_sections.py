@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from arena_data.page import Group, Section, Table
+from arena_data.webpage.page import Group, Section, Table
 from reward_model.audit_pictures import changed_rows, observed_rows
 from reward_model.audit_probes import PROBES
 from reward_model.report_text import percent_text, plain, points_text

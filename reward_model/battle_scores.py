@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from arena_data.style import RESPONSE_FEATURES, StyleArrays
+from arena_data.style.features import RESPONSE_FEATURES, StyleArrays, pair_array
 from reward_model.backbone import ModelError
-from reward_model.data import StyleScale, pair_array
+from reward_model.data import StyleScale
 from reward_model.links import log_probabilities
 from reward_model.run_directory import StyleHead
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from arena_data.errors import BattleError
+from arena_data.file_io import read_json, write_json
 from reward_model.blending import POOLINGS, Blend, check_weights, fit_blend
 from reward_model.calibration import Calibration
-from reward_model.json_files import read_json, write_json
 from reward_model.labelled import log_probs_of, read_labelled
 from reward_model.prediction_flags import command_parser, loading_of, parse_command
 from reward_model.rows import FloatArray, row_losses

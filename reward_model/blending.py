@@ -24,18 +24,11 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
+from arena_data.splits.folds import deal_folds
 from reward_model import calibration
 from reward_model.calibration import Calibration
 from reward_model.resampling import INTERVAL, draws
-from reward_model.rows import (
-    FloatArray,
-    check_groups,
-    check_log_probs,
-    check_verdicts,
-    deal_folds,
-    group_numbers,
-    row_losses,
-)
+from reward_model.rows import FloatArray, check_groups, check_log_probs, check_verdicts, group_numbers, row_losses
 from reward_model.softmax_fit import fit_logits
 
 POOLINGS = ("logarithmic", "linear")

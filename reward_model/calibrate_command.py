@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from arena_data.errors import BattleError
+from arena_data.file_io import read_json, write_json
 from arena_data.submission import align, write_submission
-from reward_model.calibration import METHODS, Calibration, fit
-from reward_model.json_files import read_json, write_json
+from reward_model.calibration import Calibration, fit
+from reward_model.calibration_maps import METHODS
 from reward_model.labelled import LabelledRows, log_probs_of, read_labelled, read_log_probs
 from reward_model.prediction_flags import command_parser, loading_of, parse_command
 from reward_model.rows import FloatArray

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arena_data.splits.folds import deal_folds
 from reward_model.calibration_maps import (
     METHODS,
     PARAMETERS,
@@ -44,7 +45,6 @@ from reward_model.rows import (
     check_groups,
     check_log_probs,
     check_verdicts,
-    deal_folds,
     group_numbers,
     log_loss,
     row_losses,

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from arena_data.drawing import ACCENT, GRID, MUTED, VERDICT_COLOURS
+from arena_data.webpage.drawing import ACCENT, GRID, MUTED, VERDICT_COLOURS
 from reward_model.audit_pictures import changed_rows
 from reward_model.settings import BIAS, RELIABILITY
 

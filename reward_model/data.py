@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 
-from arena_data.style import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, style_arrays
+from arena_data.style.features import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, pair_array, style_arrays
 from reward_model.encoding import BattleEncoder
 
 
@@ -33,11 +33,6 @@ class StyleScale:
 
     def pairs(self, features: np.ndarray) -> np.ndarray:
         return np.clip((features - self.pair_mean) / self.pair_scale, -8, 8).astype(np.float32)
-
-
-def pair_array(style: StyleArrays) -> np.ndarray:
-    """float32 [n, F + 1]: absolute differences of the response features, then similarity."""
-    return np.concatenate([np.abs(style.a - style.b), style.similarity[:, None]], axis=1)
 
 
 def training_rows(

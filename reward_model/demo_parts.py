@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arena_data.in_memory import make_battles
-from arena_data.style import RESPONSE_FEATURES, style_arrays
+from arena_data.reading.in_memory import make_battles
+from arena_data.style.features import RESPONSE_FEATURES, pair_array, style_arrays
 from reward_model.api import Probabilities, RewardModel
-from reward_model.data import StyleScale, pair_array
+from reward_model.data import StyleScale
 from reward_model.jobs import Job
 from reward_model.run_directory import StyleHead
 

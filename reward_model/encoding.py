@@ -6,7 +6,7 @@
 | `joint` | two: `input_ids_a` (A first) and `input_ids_b` (B first) | [prompt, A, B] and, swapped, [prompt, B, A] |
 
 Nearly all rows fit, so everything is tokenised in one pass; only those over the budget take the slow road through
-`arena_data.truncation`. With a joint encoding the second row is the swap, for augmentation and for averaging.
+`arena_data.transcripts.truncation`. With a joint encoding the second row is the swap, for augmentation and for averaging.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from arena_data.loading import quiet_datasets
-from arena_data.transcripts import adds_special_tokens, render, render_joint
-from arena_data.truncation import (
+from arena_data.quiet import quiet_datasets
+from arena_data.transcripts.rendering import adds_special_tokens, render, render_joint
+from arena_data.transcripts.shortening import Keep
+from arena_data.transcripts.truncation import (
     JointTruncation,
-    Keep,
     SeparateTruncation,
     TruncationReport,
     for_tokenizer,

@@ -18,7 +18,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from reward_model.metrics import RESAMPLES, Measured, measure
+from reward_model.metrics import Measured, measure
+from reward_model.resampling import RESAMPLES
 from reward_model.rows import floored_log
 
 CITATIONS = {

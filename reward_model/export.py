@@ -28,13 +28,12 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from arena_data.errors import BattleError
+from arena_data.file_io import write_atomically, write_json
 from arena_data.loading import load_battles
-from arena_data.output import write_atomically
-from arena_data.transcripts import conversation, plain_text
+from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
 from reward_model.backbone import ModelError, dtype_named, load_tokenizer, quiet_transformers, set_pad_token
 from reward_model.encoding import BattleEncoder
-from reward_model.json_files import write_json
 from reward_model.loading import LoadOptions, load_run_model
 from reward_model.model_card import shown_name
 from reward_model.run_directory import RunDirectory, is_complete, read_run
@@ -46,7 +45,7 @@ CHECK = "export.json"
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 _BATCH = 8
 
-# `arena_data.transcripts.plain_text`, for tokenizers that come without a template of their own.
+# `arena_data.transcripts.rendering.plain_text`, for tokenizers that come without a template of their own.
 _TEMPLATE = (
     "{{% for message in messages %}}{{{{ {first} if loop.first else '\\n\\n' }}}}"
     "{{{{ 'Assistant:' if message['role'] == 'assistant' else 'User:' }}}}{{{{ '\\n' }}}}{{{{ message['content'] }}}}"

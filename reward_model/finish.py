@@ -8,12 +8,13 @@ import datasets
 import numpy as np
 from trl import ModelConfig
 
-from arena_data.style import RESPONSE_FEATURES
+from arena_data.style.features import RESPONSE_FEATURES
 from arena_data.submission import write_submission
 from reward_model import calibration
 from reward_model.data import StyleScale
-from reward_model.run_directory import RewardModelConfig, StyleHead, write_run
+from reward_model.run_directory import StyleHead, write_run
 from reward_model.score import score_module_name
+from reward_model.settings import RewardModelConfig
 from reward_model.sharded_score import float32_score
 from reward_model.trainer import TieRewardTrainer
 

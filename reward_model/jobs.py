@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.style import StyleArrays, style_arrays
+from arena_data.style.features import StyleArrays, style_arrays
 from reward_model.deadline import Deadline
 from reward_model.processes import Team
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from arena_data.errors import BattleError
+from arena_data.file_io import read_json
 from arena_data.submission import align
 from reward_model.blending import Blend
 from reward_model.jobs import Job, Member, MemberOptions, MemberPrediction
-from reward_model.json_files import read_json
 from reward_model.labelled import read_log_probs
 from reward_model.run_directory import read_run
 from reward_model.run_member import RunMember

@@ -194,7 +194,7 @@ def model_card(
         run=json.dumps(details.repo) if details.repo else '"."  # this directory',
         load=_LOAD[config.model_type].format(base=json.dumps(base), revision=revision),
         value=_VALUE[config.encoding],
-        text="`arena_data.transcripts` says how a text is laid out; a chat template is used where there is one.",
+        text="`arena_data.transcripts.rendering` says how a text is laid out; a chat template is used where there is one.",
         trl=_TRL[config.encoding],
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_data.errors import BattleError
-from arena_data.output import write_atomically, write_bytes_atomically
+from arena_data.file_io import write_atomically, write_bytes_atomically
 from reward_model.model_card import CardDetails, model_card, shown_name
 from reward_model.run_directory import RunDirectory, is_complete
 from reward_model.settings import BIAS, CALIBRATION, CARD, CONFIG, CURVES, METRICS, RELIABILITY, STYLE

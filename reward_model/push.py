@@ -21,7 +21,7 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from arena_data.errors import BattleError
-from reward_model.json_files import read_json
+from arena_data.file_io import read_json
 from reward_model.model_card import CardDetails
 from reward_model.publishing import PUBLISHED, stage
 from reward_model.run_directory import read_run

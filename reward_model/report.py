@@ -5,15 +5,15 @@
     write_report("report.html", data, figures)
 
 Battles and predictions become figures (`reward_model.report_figures`), figures become text (`report_sections`,
-`audit_sections`) and pictures (`report_pictures`, `audit_pictures`), and these become the page of `arena_data.page`,
+`audit_sections`) and pictures (`report_pictures`, `audit_pictures`), and these become the page of `arena_data.webpage.page`,
 which holds no script, asks for nothing, and shows what the data holds as text.
 """
 
 import os
 from typing import Any
 
-from arena_data.output import write_atomically
-from arena_data.page import render_page
+from arena_data.file_io import write_atomically
+from arena_data.webpage.page import render_page
 from reward_model.audit_pictures import AUDIT_PICTURES
 from reward_model.audit_sections import audit_sections
 from reward_model.report_data import ReportData

@@ -13,9 +13,10 @@ import numpy as np
 from scipy.special import log_softmax
 from scipy.stats import kendalltau, rankdata
 
-from arena_data.ranking import ELO_PER_LOGIT, rank_models
+from arena_data.exploration.ranking import ELO_PER_LOGIT, rank_models
 from arena_data.schema import LABELS
-from reward_model.audit_language import SHOWN, languages_of
+from arena_data.style.languages import languages_of
+from reward_model.audit_language import SHOWN
 from reward_model.audit_observed import LEAST_BATTLES
 from reward_model.metrics import STATISTICS, Measured, measure
 from reward_model.reliability import equal_bins

@@ -6,9 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from arena_data.drawing import ACCENT, GRID, INK, MUTED, PAPER, VERDICT_COLOURS, Picture, canvas, shorten
-from arena_data.figures import percent, tints
 from arena_data.schema import LABELS
+from arena_data.webpage.drawing import (
+    ACCENT,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    VERDICT_COLOURS,
+    Picture,
+    canvas,
+    percent,
+    shorten,
+    tints,
+)
 from reward_model.audit_observed import LEAST_BATTLES
 from reward_model.report_text import is_clear, plain
 from reward_model.resampling import Estimate

@@ -5,9 +5,9 @@ from typing import Any
 
 import datasets
 
-from arena_data.figures import percent
-from arena_data.page import Fold, Group, Section, Table, Tile
 from arena_data.schema import LABELS
+from arena_data.webpage.drawing import percent
+from arena_data.webpage.page import Fold, Group, Section, Table, Tile
 from reward_model.report_text import gain_text, is_clear, number_text, percent_text, plain, signed
 
 Figures = dict[str, Any]

@@ -1,6 +1,6 @@
 """How the report writes its numbers: estimates with their intervals, effects as points of a hundred battles."""
 
-from arena_data.figures import percent
+from arena_data.webpage.drawing import percent
 from reward_model.resampling import Estimate
 
 _SPACE = "\N{NO-BREAK SPACE}"

@@ -18,7 +18,7 @@ from typing import Any
 import datasets
 from trl import ModelConfig
 
-from arena_data.output import write_atomically
+from arena_data.file_io import write_atomically
 from reward_model.config import DataArguments, TieRewardConfig
 
 SETTINGS = "run_settings.json"

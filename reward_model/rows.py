@@ -6,9 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.folds import deal
-
-FOLDS = 5
 # What float32 still tells from 0. Probabilities of exactly 0 come from rounding, and no map could raise them.
 FLOOR = math.log(np.finfo(np.float32).tiny)
 
@@ -57,12 +54,6 @@ def check_groups(groups: Sequence[str] | None, rows: int) -> list[str]:
 def group_numbers(names: Sequence[str]) -> IntArray:
     """int64 [n]: groups numbered from 0."""
     return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].astype(np.int64)
-
-
-def deal_folds(names: Sequence[str], verdicts: FloatArray, seed: int) -> tuple[IntArray, int]:
-    """The fold of each row, int64 [n], and how many there are: `FOLDS`, or as many as there are groups."""
-    folds = min(FOLDS, len(set(names)))
-    return deal(names, verdicts.argmax(axis=1), [1.0] * folds, seed), folds
 
 
 def row_losses(log_probs: FloatArray, verdicts: FloatArray) -> FloatArray:

@@ -22,19 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from arena_data.errors import BattleError
-from arena_data.output import write_atomically, write_bytes_atomically
+from arena_data.file_io import write_atomically, write_bytes_atomically
 from reward_model.calibration import Calibration
 from reward_model.model_card import curves_png, is_number, model_card
-from reward_model.settings import (
-    CALIBRATION,
-    CARD,
-    CONFIG,
-    CURVES,
-    METRICS,
-    MODEL_FILES,
-    STYLE,
-    RewardModelConfig,
-)
+from reward_model.settings import CALIBRATION, CARD, CONFIG, CURVES, METRICS, MODEL_FILES, STYLE, RewardModelConfig
 
 __all__ = [
     "CALIBRATION",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arena_data.file_io import fingerprint
 from arena_data.schema import LABELS
-from arena_data.style import STYLE_VERSION
+from arena_data.style.features import STYLE_VERSION
 from reward_model.jobs import FloatArray, Job, MemberOptions, MemberPrediction
 from reward_model.run_directory import RunDirectory
-from reward_model.shards import ShardStore, fingerprint
+from reward_model.shards import ShardStore
 
 if TYPE_CHECKING:
     from reward_model.scoring import Scorer

@@ -12,9 +12,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from arena_data.schema import LABELS
-from arena_data.style import STYLE_VERSION
-from arena_data.transcripts import TRANSCRIPT_VERSION
-from arena_data.truncation import TRUNCATION_VERSION
+from arena_data.style.features import STYLE_VERSION
+from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
+from arena_data.transcripts.truncation import TRUNCATION_VERSION
 
 CONFIG, STYLE, CALIBRATION = "reward_config.json", "style_head.safetensors", "calibration.json"
 METRICS, CARD, CURVES = "metrics.json", "README.md", "curves.png"

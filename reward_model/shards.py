@@ -4,12 +4,9 @@ A shard's file is whole or absent. Their folder's name is a hash of everything t
 model, dtype or max_length never meets them. Processes share work through the same files, without talking to each other.
 """
 
-import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +15,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_safetensors
 
 from arena_data.errors import BattleError
-from arena_data.output import write_bytes_atomically
+from arena_data.file_io import write_bytes_atomically
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,6 @@ class ShardScores:
 def work_folder(output: Path) -> Path:
     """Where a submission's shards are kept until it is written: hidden, beside it."""
     return output.with_name(f".{output.name}.shards")
-
-
-def fingerprint(**parts: Any) -> str:
-    """A short hash of plain values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

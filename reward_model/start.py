@@ -14,8 +14,8 @@ import datasets
 import numpy as np
 import torch
 
-from arena_data.style import StyleArrays
-from reward_model.data import StyleScale, pair_array
+from arena_data.style.features import StyleArrays, pair_array
+from reward_model.data import StyleScale
 from reward_model.links import from_probabilities, log_probabilities
 from reward_model.losses import cross_entropy
 from reward_model.score import TieAwareScore, whole

@@ -19,8 +19,8 @@ from PIL import Image
 from reward_model.api import RewardModel
 from reward_model.demo_parts import compare, style_contributions
 from reward_model.run_directory import read_run
-from tests.browser import CHROMIUM
-from tests.reward_model.run_directories import make_run
+from tests.helpers.browser import CHROMIUM
+from tests.helpers.run_directories import make_run
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "arena_data" / "sample.csv"

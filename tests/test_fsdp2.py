@@ -24,14 +24,15 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from trl import ModelConfig
 
 import predict
-from arena_data.training_battles import read_training_split
+from arena_data.splits.training_parts import read_training_split
 from benchmarks import scale
 from benchmarks.tiny_models import write_backbone
+from reward_model.backbone import load_tokenizer
 from reward_model.config import TieRewardConfig
 from reward_model.data import StyleScale, style_of, training_rows
 from reward_model.encoding import BattleEncoder
 from reward_model.finish import finish_run
-from reward_model.model import load_model, load_tokenizer, lora_config
+from reward_model.model import load_model, lora_config
 from reward_model.score import find
 from reward_model.trainer import TieRewardTrainer
 

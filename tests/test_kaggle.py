@@ -20,7 +20,7 @@ import predict
 from arena_data.errors import BattleError
 from kaggle.bundle import Parts, bundle, main
 from kaggle.wheels import hashed_requirements, pinned, sha256
-from tests.reward_model.run_directories import make_run
+from tests.helpers.run_directories import make_run
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "arena_data" / "sample.csv"

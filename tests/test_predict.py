@@ -17,7 +17,7 @@ import predict
 from reward_model.scoring import Scorer
 from reward_model.shard_loop import SHARD_SEQUENCES
 from reward_model.shards import work_folder
-from tests.reward_model.run_directories import make_run
+from tests.helpers.run_directories import make_run
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "arena_data" / "sample.csv"

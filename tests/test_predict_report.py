@@ -15,7 +15,7 @@ from arena_data.schema import FEATURES
 from arena_data.submission import COLUMNS, read_submission, write_submission
 from baselines.peers import cross_fitted
 from reward_model.scoring import Scorer
-from tests.reward_model.run_directories import make_run
+from tests.helpers.run_directories import make_run
 
 SAMPLE = Path(__file__).parents[1] / "arena_data" / "sample.csv"
 

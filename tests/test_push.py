@@ -14,8 +14,8 @@ import yaml
 
 from reward_model.calibration import Calibration
 from reward_model.run_directory import read_run
-from tests.hub_server import Hub, serving
-from tests.reward_model.run_directories import make_run
+from tests.helpers.hub_server import Hub, serving
+from tests.helpers.run_directories import make_run
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "hf_loopbackTokenThatIsNoSecret0123"

@@ -11,13 +11,13 @@ from arena_data.counterfactuals import (
     not_praising_itself,
     padded,
     praising_itself,
-    reads_as_english,
     said_twice,
     swapped,
     with_closing,
 )
 from arena_data.loading import load_battles
-from arena_data.style import RESPONSE_FEATURES, style_arrays
+from arena_data.style.features import RESPONSE_FEATURES, style_arrays
+from arena_data.style.languages import reads_as_english
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from arena_data.markup import (
     without_lists,
     without_markup,
 )
-from arena_data.style import RESPONSE_FEATURES, response_features
+from arena_data.style.features import RESPONSE_FEATURES, response_features
 
 DRESSED = """# Title
 Text with **bold words** and a * b * c.

@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import pytest
 
-from arena_data.builder import group_of
+from arena_data.reading.builder import group_of
 from arena_data.schema import FEATURES
 
 A, B, TIE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]

@@ -11,7 +11,8 @@ from conftest import Make, shuffled, swapped
 from arena_data.errors import BattleError
 from baselines.__main__ import main
 from baselines.base import KINDS, Baseline, class_of, is_baseline, load_baseline, read_baseline
-from reward_model.calibration import Calibration, log_loss
+from reward_model.calibration import Calibration
+from reward_model.rows import log_loss
 
 # kind: (the way of voting it can see, its options, the log loss it must reach there).
 # The best log loss that can be is 0.61 + 0.7 · 0.33 = 0.84 by length (ties at random) and 0.75 · 0.33 = 0.24 by words.

@@ -7,7 +7,7 @@ from conftest import Make, shuffled, swapped
 from test_neural import backbone  # noqa: F401  a fixture
 
 from experiments.cross_reading import READINGS, CrossReading
-from reward_model.calibration import log_loss
+from reward_model.rows import log_loss
 
 
 def reader(backbone: str, reading: str, epochs: float = 0.1) -> CrossReading:  # noqa: F811

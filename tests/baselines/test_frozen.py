@@ -16,11 +16,11 @@ from baselines.base import load_baseline
 from baselines.embeddings import POOLINGS, Embedder
 from baselines.frozen import ARRAYS, Frozen
 from reward_model.backbone import ModelError, load_tokenizer
-from reward_model.calibration import log_loss
 from reward_model.encoding import BattleEncoder
 from reward_model.jobs import Job, MemberOptions
 from reward_model.loading import LoadOptions
 from reward_model.members import open_member
+from reward_model.rows import log_loss
 
 TEXTS = [("Question?", "river stone", "cloud"), ("Question?", "river stone", "paper window garden " * 40)]
 

@@ -15,7 +15,7 @@ from arena_data.errors import BattleError
 from baselines.__main__ import main
 from baselines.base import Baseline, class_of, load_baseline
 from baselines.siamese import Siamese
-from reward_model.calibration import log_loss
+from reward_model.rows import log_loss
 
 # Without a word of who won, knowing ties alone, the log loss is 0.75 · ln 2 = 0.52.
 OPTIONS: dict[str, dict[str, Any]] = {

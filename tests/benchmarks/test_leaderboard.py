@@ -11,8 +11,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from arena_data.folds import training_split
 from arena_data.loading import load_battles
+from arena_data.splits.folds import training_split
 from arena_data.submission import COLUMNS
 from baselines.lengths import Prior
 from benchmarks import leaderboard_systems

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from arena_data.errors import BattleError
+from arena_data.file_io import fingerprint
 from arena_data.submission import COLUMNS
 from benchmarks.results import Predictions
 from experiments import learning_curve, running
@@ -16,7 +17,6 @@ from experiments.__main__ import FILE, main
 from experiments.page import BETTER, UNDECIDED, WORSE, verdict_of, write_section
 from experiments.questions import Arm, read_file
 from experiments.running import Bench
-from reward_model.shards import fingerprint
 
 CONFIGURATION = """
 seeds: [0, 1]

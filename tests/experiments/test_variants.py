@@ -47,7 +47,7 @@ def fitted() -> dict[str, FrozenVariant]:
 
 def by_length(count: int, seed: int, tie_rate: float = 0.3, source: str = "own") -> datasets.Dataset:
     """A tie with a chance of `tie_rate`; otherwise the longer answer wins with a chance of 0.9."""
-    from arena_data.builder import group_of
+    from arena_data.reading.builder import group_of
     from arena_data.schema import FEATURES
 
     draw = np.random.default_rng(seed)

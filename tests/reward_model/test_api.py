@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from arena_data.errors import BattleError
-from arena_data.in_memory import make_battles
 from arena_data.loading import load_battles
+from arena_data.reading.in_memory import make_battles
 from arena_data.schema import FEATURES
 from reward_model.api import Probabilities, RewardModel
 from reward_model.calibration import Calibration
 from reward_model.jobs import Job
 from reward_model.prediction_flags import PredictionFlags
 from reward_model.predictor import Predictor
-from tests.reward_model.run_directories import make_run
+from tests.helpers.run_directories import make_run
 
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
 

@@ -12,11 +12,11 @@ from scipy.special import log_softmax
 
 from arena_data.counterfactuals import swapped
 from arena_data.loading import load_battles
-from arena_data.phrases import praises_itself
 from arena_data.schema import FEATURES
-from arena_data.words import lower
+from arena_data.style.languages import guess_language
+from arena_data.style.phrases import praises_itself
+from arena_data.style.words import lower
 from reward_model.audit import audit
-from reward_model.audit_language import guess_language
 from reward_model.audit_observed import stance
 from reward_model.metrics import measure_swaps
 

@@ -10,7 +10,8 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from reward_model.blending import Blend, fit_blend, pool
-from reward_model.calibration import Calibration, log_loss
+from reward_model.calibration import Calibration
+from reward_model.rows import log_loss
 
 HELD_OUT = Path(__file__).parents[2] / "../shared/data/predictions/arena_heldout.csv"
 SWAP = [1, 0, 2]

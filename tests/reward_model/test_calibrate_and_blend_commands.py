@@ -15,7 +15,8 @@ from arena_data.loading import load_battles
 from arena_data.submission import COLUMNS, align, read_submission, write_submission
 from reward_model.__main__ import main
 from reward_model.blending import Blend, fit_blend, pool
-from reward_model.calibration import Calibration, log_loss
+from reward_model.calibration import Calibration
+from reward_model.rows import log_loss
 
 ROWS = 600
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from reward_model.calibration import FLOOR, METHODS, Calibration, fit, log_loss
-from reward_model.calibration_maps import SWAP_EXACT
+from reward_model.calibration import Calibration, fit
+from reward_model.calibration_maps import METHODS, SWAP_EXACT
+from reward_model.rows import FLOOR, log_loss
 
 HELD_OUT = Path(__file__).parents[2] / "../shared/data/predictions/arena_heldout.csv"
 SWAP = [1, 0, 2]

@@ -7,15 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from reward_model.calibration_maps import (
-    METHODS,
-    PARAMETERS,
-    SWAP_EXACT,
-    apply_map,
-    fit_map,
-    parity_point,
-    strengths,
-)
+from reward_model.calibration_maps import METHODS, PARAMETERS, SWAP_EXACT, apply_map, fit_map, parity_point, strengths
 from reward_model.rows import log_loss
 
 SWAP = [1, 0, 2]

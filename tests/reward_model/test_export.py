@@ -16,7 +16,7 @@ from benchmarks.tiny_models import byte_tokenizer
 from reward_model import export as exporting
 from reward_model.api import RewardModel
 from reward_model.backbone import ModelError
-from tests.reward_model.run_directories import make_run
+from tests.helpers.run_directories import make_run
 
 PROMPTS = ["What is 2 + 2?", "Sing.", ["Hi?", "And now?"]]
 RESPONSES = ["4.", "La la la, la la.", ["Hello.", "Bye."]]

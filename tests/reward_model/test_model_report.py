@@ -18,7 +18,7 @@ from reward_model.audit import audit
 from reward_model.report import render_report, report_json, write_report
 from reward_model.report_data import ReportData
 from reward_model.report_text import number_text, points_text, signed
-from tests.browser import CHROMIUM, visit
+from tests.helpers.browser import CHROMIUM, visit
 
 Battles = datasets.Dataset
 SCRIPT = "<script>document.title='broken'</script><img src=leak.png>"

@@ -11,10 +11,11 @@ from scipy.special import log_softmax, logsumexp
 
 from arena_data.errors import BattleError
 from arena_data.loading import load_battles
+from arena_data.style.features import pair_array
 from arena_data.submission import write_submission
 from reward_model.backbone import ModelError
 from reward_model.calibration import Calibration
-from reward_model.data import StyleScale, pair_array, style_of
+from reward_model.data import StyleScale, style_of
 from reward_model.deadline import Deadline, seconds_of
 from reward_model.encoding import BattleEncoder
 from reward_model.jobs import Job, MemberOptions
@@ -28,7 +29,7 @@ from reward_model.run_member import RunMember
 from reward_model.score import score_inputs
 from reward_model.scoring import Scorer
 from reward_model.sequences import distinct_sequences
-from tests.reward_model.run_directories import PRIOR, make_run
+from tests.helpers.run_directories import PRIOR, make_run
 
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
 BATTLES = 24

@@ -15,7 +15,8 @@ from PIL import Image
 from arena_data.errors import BattleError
 from reward_model import run_directory
 from reward_model.calibration import Calibration
-from reward_model.run_directory import RewardModelConfig, StyleHead, is_complete, read_run, write_run
+from reward_model.run_directory import StyleHead, is_complete, read_run, write_run
+from reward_model.settings import RewardModelConfig
 
 HISTORY: list[dict[str, Any]] = [
     *({"loss": 1.12 - 0.004 * step, "step": step, "epoch": step / 40} for step in range(1, 41)),

@@ -1,0 +1,132 @@
+"""Reads and writes small files. An output file is whole or absent: nobody ever reads half a submission or configuration.
+
+The content goes to a hidden file in the same folder, down to the disk, and is then moved into place in one step.
+Whatever goes wrong before that step leaves the file that was there as it was.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from arena_data.errors import BattleError
+
+Contents = TypeVar("Contents")
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text as UTF-8, its line ends as they are; what UTF-8 cannot hold (a lone surrogate) becomes "?".
+
+    Otherwise as `write_bytes_atomically`.
+
+    Raises: BattleError if the path cannot be written; nothing is left behind.
+    """
+    write_bytes_atomically(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes bytes as they are.
+
+    A file that is there is replaced and its permissions are kept; a new one gets those of any new file. A symbolic
+    link stays, and what it points to is replaced.
+
+    Raises: BattleError if the path cannot be written; nothing is left behind.
+    """
+    try:
+        _replace(Path(path).resolve(), content)
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+
+
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """Makes a folder where there is none. Raises: BattleError, before any work is done, where files cannot be put there."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(0, "the folder is read-only")
+    except OSError as error:
+        raise BattleError(f"cannot be written: {error.strerror}", file=os.fspath(path)) from error
+    return folder
+
+
+def check_output(path: str | os.PathLike[str], *used: str | os.PathLike[str]) -> None:
+    """Finds out before long work whether the path can be written, without touching what is there.
+
+    Args:
+        used: what else is read or written: files, or names that need not be files.
+
+    Raises: BattleError for a directory, a missing or read-only folder, something that is no regular file, or a file that
+        is one of those used.
+    """
+    try:
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise OSError("is a directory" if target.is_dir() else "not a regular file")
+        if any(_is_same(target, file) for file in used):
+            raise OSError("it would overwrite what is read or written here; name another file")
+        probe = target.with_name(f".{secrets.token_hex(8)}.part")
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+
+
+def _is_same(target: Path, used: str | os.PathLike[str]) -> bool:
+    """Whether both are or will be one file; links are followed."""
+    if os.path.realpath(used) == os.fspath(target):
+        return True
+    return os.path.exists(used) and target.exists() and os.path.samefile(used, target)
+
+
+def _replace(target: Path, content: bytes) -> None:
+    permissions = None
+    if target.exists():
+        mode = target.stat().st_mode
+        # Moving a file onto a device or a pipe would put an end to it: /dev/null would become a plain file.
+        if not stat.S_ISREG(mode):
+            raise OSError("not a regular file")
+        permissions = stat.S_IMODE(mode)
+    # The target's name is no part of this one: it may be as long as a name can be.
+    partial = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(partial, "xb") as stream:
+            if permissions is not None:
+                os.chmod(partial, permissions)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def fingerprint(**parts: Any) -> str:
+    """A short hash of plain values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def read_json(path: str | os.PathLike[str], parse: Callable[[Any], Contents]) -> Contents:
+    """What `parse` makes of the file. Raises: BattleError for one that is missing, no JSON, or refused by `parse`."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return parse(json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse))
+    except OSError as error:
+        raise BattleError(f"cannot be read ({error.strerror or error})", file=os.fspath(path)) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BattleError(f"is broken: {error}", file=os.fspath(path)) from error
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Raises: BattleError where the file cannot be written, ValueError for nan or infinity."""
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,176 @@
+"""The `datasets` builder: files of any arena release in, a cached and fingerprinted Arrow dataset of battles out.
+
+Used as a class, since `load_dataset` runs no scripts any more
+(https://huggingface.co/docs/datasets/package_reference/builder_classes):
+
+    builder = ArenaBattles(data_files="train.csv", labels="required")
+    builder.download_and_prepare()
+    battles = builder.as_dataset(split="train")          # or builder.as_streaming_dataset(split="train")
+
+`arena_data.loading.load_battles` does that, takes Hub ids too, and says what is wrong in one line.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import xxhash
+from datasets.builder import Key
+
+from arena_data.errors import BattleError
+from arena_data.reading.cleaning import clean_turns, is_blank
+from arena_data.reading.files import container, read_blocks
+from arena_data.reading.formats import WANTED, BlockReader, Draft, Labels, Segment
+from arena_data.schema import FEATURES
+
+# A change to how rows are read must not be served from a cache that an older version filled.
+_SOURCES = (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "schema.py")
+CODE_HASH = hashlib.blake2b(b"".join(path.read_bytes() for path in _SOURCES), digest_size=8).hexdigest()
+
+VERSION = datasets.Version("1.0.0")
+
+
+@dataclass
+class ArenaConfig(datasets.BuilderConfig):
+    """`labels`: "required" in training (a row without a verdict is an error), "optional" in prediction."""
+
+    version: datasets.Version = VERSION
+    labels: Labels = "optional"
+
+
+class ArenaBattles(datasets.ArrowBasedBuilder):
+    """Battles with the columns of `arena_data.schema.FEATURES`, in the order of the files and of their rows.
+
+    Raises: BattleError for input that cannot be read; `download_and_prepare` wraps it in a DatasetGenerationError.
+    """
+
+    BUILDER_CONFIG_CLASS = ArenaConfig
+
+    def __init__(self, *args: Any, hash: str | None = None, **kwargs: Any):
+        super().__init__(*args, hash=hash or CODE_HASH, **kwargs)
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=FEATURES)
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        splits = []
+        for name, files in self.config.data_files.items():
+            for file in files:
+                container(str(file))
+            # Downloads lose their names, and names say what a file holds: both go along.
+            local = dl_manager.download(files)
+            # A tuple, which `datasets` does not deal out to workers: ids are checked over all files.
+            pairs = tuple(zip(map(str, files), map(str, local), strict=True))
+            splits.append(datasets.SplitGenerator(name=name, gen_kwargs={"files": pairs}))
+        return splits
+
+    def _generate_tables(self, files: Sequence[tuple[str, str]]) -> Iterator[tuple[Key, pa.Table]]:
+        register = IdRegister()
+        for file_index, (name, path) in enumerate(files):
+            reader = BlockReader(name, self.config.labels)
+            with closing(read_blocks(path if path.endswith(Path(name).suffix) else name, WANTED)) as blocks:
+                for block_index, block in enumerate(blocks):
+                    segments, others = reader.read(block)
+                    others["id"] = register.add(others["id"], name, file_index, block.first_row)
+                    yield Key(file_index, block_index), _table(segments, others)
+
+
+@dataclass
+class IdRegister:
+    """The ids seen so far, to refuse one that comes twice; block by block, since rows are many and doubles rare."""
+
+    seen: set[str] = field(default_factory=set)
+    blocks: list[tuple[str, int, list[str]]] = field(default_factory=list)
+
+    def add(self, ids: list[Any], file: str, file_index: int, first_row: int) -> list[str]:
+        """Ids as text; rows without one are named by file and row. Raises: BattleError for an id seen before."""
+        names = [
+            f"{file_index}-{row}" if value is None or value == "" else str(value)
+            for row, value in enumerate(ids, start=first_row)
+        ]
+        self.blocks.append((file, first_row, names))
+        fresh = set(names)
+        if len(fresh) < len(names) or not self.seen.isdisjoint(fresh):
+            raise self._doubled()
+        self.seen |= fresh
+        return names
+
+    def _doubled(self) -> BattleError:
+        places: dict[str, tuple[str, int]] = {}
+        for file, first_row, names in self.blocks:
+            for row, name in enumerate(names, start=first_row):
+                if name in places:
+                    before = "row {1}" if places[name][0] == file else "{0}, row {1}"
+                    return BattleError(
+                        f"duplicate id, the same as in {before.format(*places[name])}",
+                        file=file,
+                        row=row,
+                        column="id",
+                        found=name,
+                        fix="give each battle an id of its own",
+                    )
+                places[name] = (file, row)
+        raise AssertionError("no id comes twice")
+
+
+TEXT_COLUMNS = ("prompt", "response_a", "response_b", "group", "oddities")
+SCHEMA = FEATURES.arrow_schema
+
+
+def _table(segments: list[Segment], others: dict[str, list[Any]]) -> pa.Table:
+    columns: dict[str, list[Any] | pa.ChunkedArray] = dict(others)
+    for name in ("model_a", "model_b", "language", "source"):
+        if "" in others[name] or not {str, type(None)}.issuperset(map(type, others[name])):
+            columns[name] = [None if value is None or value == "" else str(value) for value in others[name]]
+    chunks = [
+        _drafts(segment) if not segment or isinstance(segment[0], Draft) else _plain(segment) for segment in segments
+    ]
+    for index, name in enumerate(TEXT_COLUMNS):
+        kind = SCHEMA.field(name).type
+        columns[name] = pa.chunked_array([pa.array(chunk[index], type=kind) for chunk in chunks], type=kind)
+    return pa.table(
+        [
+            value if isinstance(value := columns[field.name], pa.ChunkedArray) else pa.array(value, type=field.type)
+            for field in SCHEMA
+        ],
+        schema=SCHEMA,
+    )
+
+
+def _plain(lists: list[pa.ListArray]) -> list[Any]:
+    """The text columns of rows that Arrow has parsed and in which nothing is odd."""
+    groups = [group_of(prompt) for prompt in lists[0].to_pylist()]
+    return [*lists, groups, [[]] * len(groups)]
+
+
+def _drafts(drafts: list[Draft]) -> list[list[Any]]:
+    """The text columns of rows that need care: cleaned, with what was odd about them named."""
+    columns: list[list[Any]] = [[] for _ in TEXT_COLUMNS]
+    for draft in drafts:
+        oddities = draft.oddities
+        prompt, response_a, response_b = (
+            clean_turns(turns, oddities) for turns in (draft.prompt, draft.response_a, draft.response_b)
+        )
+        if is_blank(prompt):
+            oddities.add("empty_prompt")
+        if is_blank(response_a) or is_blank(response_b):
+            oddities.add("empty_response")
+        if response_a == response_b:
+            oddities.add("identical_responses")
+        if not len(prompt) == len(response_a) == len(response_b):
+            oddities.add("unequal_turns")
+        row = (prompt, response_a, response_b, group_of(prompt), sorted(oddities))
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return columns
+
+
+def group_of(prompt: Sequence[str]) -> str:
+    """An id that is equal for equal prompts, whatever their case and the white space around them, on every machine."""
+    text = prompt[0].strip() if len(prompt) == 1 else "\0".join([turn.strip() for turn in prompt])
+    return xxhash.xxh3_64_hexdigest(text.casefold().encode())

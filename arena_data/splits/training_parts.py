@@ -1,0 +1,70 @@
+"""From files of labelled battles to the parts that a system is trained, calibrated and judged on.
+
+Battles that nobody voted on, whose verdict is a teacher's, are for training alone: nobody is judged by a teacher's word, and
+no calibration is fitted to it.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+
+from arena_data.errors import BattleError
+from arena_data.loading import load_battles
+from arena_data.quiet import quiet_datasets
+from arena_data.reading.verdicts import voted
+from arena_data.splits.folds import drop_duplicates, training_split
+
+
+def read_training_battles(train_file: Sequence[str], max_battles: int | None = None) -> datasets.Dataset:
+    """All that may be trained on, each once; how many were doubles is said on standard error.
+
+    Args:
+        train_file: files, globs or Hub ids of labelled battles.
+        max_battles: take only so many, the first ones.
+
+    Raises: BattleError for input that cannot be read.
+    """
+    if not train_file:
+        raise BattleError("no battles to train on", fix="give --train_file")
+    battles, doubles = drop_duplicates(load_battles(train_file, labels="required"))
+    if doubles:
+        print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
+    return battles if max_battles is None else battles.select(range(min(max_battles, len(battles))))
+
+
+def read_training_split(
+    train_file: Sequence[str], eval_file: Sequence[str] | None = None, *, max_battles: int | None = None, **split: Any
+) -> dict[str, datasets.Dataset]:
+    """`train`, `validation` and `calibration`, which share no prompt.
+
+    Args:
+        train_file, max_battles: as for `read_training_battles`.
+        eval_file: held-out battles, if they are files of their own; those that only a teacher judged are left out.
+        split: as for `arena_data.splits.folds.training_split`.
+
+    Raises: BattleError for input that cannot be read, ValueError for a split that cannot be made.
+    """
+    battles = read_training_battles(train_file, max_battles)
+    held_out = None
+    if eval_file:
+        held_out, _ = split_by_judge(drop_duplicates(load_battles(eval_file, labels="required"))[0])
+    people, teachers = split_by_judge(battles)
+    parts = training_split(people, held_out, **split)
+    if len(teachers):
+        elsewhere = {*parts["validation"]["group"], *parts["calibration"]["group"]}
+        kept = [row for row, group in enumerate(teachers["group"]) if group not in elsewhere]
+        with quiet_datasets():
+            parts["train"] = datasets.concatenate_datasets([parts["train"], teachers.select(kept)])
+    return parts
+
+
+def split_by_judge(battles: datasets.Dataset) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Battles that people voted on, and those that only a teacher judged; all are the former where nobody voted."""
+    pairs = zip(battles["verdict"], battles["teacher"], strict=True)
+    people = np.asarray([voted(verdict, teacher) is not None for verdict, teacher in pairs], dtype=bool)
+    if people.all() or not people.any():
+        return battles, battles.select([])
+    return battles.select(np.flatnonzero(people)), battles.select(np.flatnonzero(~people))

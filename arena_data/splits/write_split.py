@@ -1,0 +1,41 @@
+"""One file of battles as two that share no prompt: `train.jsonl` to learn from, `test.jsonl` to be judged on.
+
+JSON Lines in the project's own columns, which `arena_data.loading.load_battles` reads back to the same battles.
+"""
+
+from typing import Any
+
+import datasets
+import orjson
+
+from arena_data.file_io import check_folder, write_bytes_atomically
+from arena_data.reading.verdicts import voted
+from arena_data.splits.folds import grouped_split
+
+COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "language", "source")
+
+
+def write_split(battles: datasets.Dataset, folder: str, test_share: float, seed: int = 0) -> dict[str, int]:
+    """Writes both files into a folder, making it where needed; returns the number of battles by part.
+
+    Args:
+        battles: as `load_battles` gives them; verdicts and a teacher's probabilities go along where there are any.
+        test_share: of the battles, above 0 and below 1; prompts are kept whole and verdicts in proportion.
+
+    Raises: ValueError for a share out of range; BattleError where a file cannot be written.
+    """
+    if not 0 < test_share < 1:
+        raise ValueError(f"test_share is {test_share}; expected a number above 0 and below 1")
+    parts = grouped_split(battles, {"train": 1 - test_share, "test": test_share}, seed)
+    target = check_folder(folder)
+    for name, part in parts.items():
+        write_bytes_atomically(target / f"{name}.jsonl", b"".join(battle_line(row) for row in part))
+    return {name: len(part) for name, part in parts.items()}
+
+
+def battle_line(battle: dict[str, Any]) -> bytes:
+    """One battle as a line of JSON, people's verdict as `votes` and its teacher where it has them."""
+    row = {name: battle[name] for name in COLUMNS}
+    shares = {"votes": voted(battle["verdict"], battle["teacher"]), "teacher": battle["teacher"]}
+    row |= {name: value for name, value in shares.items() if value is not None}
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
