@@ -39,11 +39,11 @@ lint: .venv/.dev
 # Each is a command of its own and says in its first lines what it needs; the last three take long.
 bench: .venv/.dev
 	$(BIN)/python -m reward_model.weights minilm
-	$(BIN)/python -m benchmarks.reading
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.speed.reading
+	$(BIN)/python -m benchmarks.speed.report
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration
-	$(BIN)/python -m benchmarks.training_speed
-	$(BIN)/python -m benchmarks.prediction --input ../shared/data/arena/train.csv
+	$(BIN)/python -m benchmarks.speed.training
+	$(BIN)/python -m benchmarks.speed.prediction --input ../shared/data/arena/train.csv
 
 leaderboard: .venv/.dev
 	$(BIN)/python -m reward_model.weights minilm
@@ -51,7 +51,7 @@ leaderboard: .venv/.dev
 
 # Every engine on two CPU processes, compared with one process: half an hour.
 scale: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m scale tests/test_scale.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m scale tests/end_to_end/test_scale.py
 	$(BIN)/python -m benchmarks.scale
 
 clean:

@@ -1,4 +1,4 @@
-"""Explore battles: python -m arena_data FILE [FILE ...] --report eda.html [--json] [--split FOLDER]
+"""Explore battles: arena-reward explore FILE [FILE ...] --report eda.html [--json] [--split FOLDER]
 
 One page about verdicts, models, lengths, languages and what sways people, written whole or not at all. Standard output
 carries the figures as JSON where asked for; bars, summary and errors go to standard error. `--split` also writes the
@@ -27,7 +27,7 @@ from arena_data.webpage.drawing import percent
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m arena_data", description="One page about a set of battles.")
+    parser = argparse.ArgumentParser(prog="arena-reward explore", description="One page about a set of battles.")
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="csv, parquet or jsonl files of battles, or a Hub dataset's id"
     )

@@ -113,8 +113,21 @@ def fingerprint(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def json_object(content: Any) -> dict[str, Any]:
+    """The content, if it is an object: a check for `read_json`. Raises: ValueError for any other content."""
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object, found {type(content).__name__}")
+    return content
+
+
 def read_json(path: str | os.PathLike[str], parse: Callable[[Any], Contents]) -> Contents:
-    """What `parse` makes of the file. Raises: BattleError for one that is missing, no JSON, or refused by `parse`."""
+    """Reads a JSON file strictly.
+
+    Args:
+        parse: makes the result of the file's content, and refuses by TypeError, ValueError or KeyError what does not fit.
+
+    Raises: BattleError for a file that is missing, is no JSON, or is refused by `parse`.
+    """
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
@@ -123,10 +136,15 @@ def read_json(path: str | os.PathLike[str], parse: Callable[[Any], Contents]) ->
         return parse(json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse))
     except OSError as error:
         raise BattleError(f"cannot be read ({error.strerror or error})", file=os.fspath(path)) from error
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BattleError(f"is broken: {error}", file=os.fspath(path)) from error
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Raises: BattleError where the file cannot be written, ValueError for nan or infinity."""
-    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_atomically(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """The text of a JSON file, with a line end. Raises: ValueError for nan or infinity."""
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

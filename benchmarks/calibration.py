@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from reward_model.blending import POOLINGS, fit_blend
-from reward_model.calibration import fit
-from reward_model.calibration_maps import METHODS, SWAP_EXACT
-from reward_model.rows import log_loss
+from reward_model.calibration.blending import POOLINGS, fit_blend
+from reward_model.calibration.calibration import fit
+from reward_model.calibration.maps import METHODS, SWAP_EXACT
+from reward_model.evaluation.probabilities import log_loss
 
 HELD_OUT = Path(__file__).parents[2] / "shared" / "data" / "predictions" / "arena_heldout.csv"
 MODELS = ("llm", "lexical", "embedding")

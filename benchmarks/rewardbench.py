@@ -17,8 +17,8 @@ import numpy as np
 
 from arena_data.loading import load_battles
 from reward_model.api import RewardModel
-from reward_model.export import CHECK, stock_rewards
-from reward_model.resampling import Resampling
+from reward_model.evaluation.resampling import Resampling
+from reward_model.publish.export import CHECK, stock_rewards
 
 LLMBAR = Path(__file__).parents[2] / "shared" / "data" / "other" / "llmbar.jsonl"
 

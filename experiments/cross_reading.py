@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedTokenizerBase, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from baselines.base import FloatArray, verdicts_of
-from baselines.neural import WEIGHT_DECAY, Neural
-from baselines.style import StyleRegression
-from reward_model.links import from_probabilities, log_probabilities
-from reward_model.losses import cross_entropy
+from reward_model.baselines.base import FloatArray, verdicts_of
+from reward_model.baselines.neural.base import WEIGHT_DECAY, Neural
+from reward_model.baselines.regression.style import StyleRegression
+from reward_model.model.losses import cross_entropy
+from reward_model.model.tie_links import from_probabilities, log_probabilities
 
 READINGS = ("apart", "cross", "joint")
 # How many times faster the new layer learns than the backbone.

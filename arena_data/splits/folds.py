@@ -13,7 +13,7 @@ import datasets
 import numpy as np
 
 from arena_data.reading.verdicts import voted
-from reward_model.rows import FloatArray, IntArray
+from reward_model.evaluation.probabilities import FloatArray, IntArray
 
 UNLABELLED = 3
 

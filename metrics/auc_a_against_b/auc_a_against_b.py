@@ -1,6 +1,6 @@
-"""`evaluate.load("metrics/auc_a_against_b")`: see `reward_model.evaluate_modules`."""
+"""`evaluate.load("metrics/auc_a_against_b")`: see `reward_model.evaluation.battle_metric`."""
 
-from reward_model import evaluate_modules
+from reward_model.evaluation import battle_metric as evaluate_modules
 
 
 class AucAAgainstB(evaluate_modules.BattleMetric):

@@ -1,9 +1,10 @@
-"""`evaluate.load("metrics/reliability")`: see `reward_model.evaluate_modules`."""
+"""`evaluate.load("metrics/reliability")`: see `reward_model.evaluation.battle_metric`."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from reward_model import evaluate_modules, metrics, reliability
+from reward_model.evaluation import battle_metric as evaluate_modules
+from reward_model.evaluation import metrics, reliability
 
 
 class Reliability(evaluate_modules.BattleMetric):

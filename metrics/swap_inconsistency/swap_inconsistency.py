@@ -1,8 +1,9 @@
-"""`evaluate.load("metrics/swap_inconsistency")`: see `reward_model.evaluate_modules`."""
+"""`evaluate.load("metrics/swap_inconsistency")`: see `reward_model.evaluation.battle_metric`."""
 
 from collections.abc import Sequence
 
-from reward_model import evaluate_modules, metrics
+from reward_model.evaluation import battle_metric as evaluate_modules
+from reward_model.evaluation import metrics
 
 
 class SwapInconsistency(evaluate_modules.BattleMetric):

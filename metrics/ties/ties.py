@@ -1,6 +1,6 @@
-"""`evaluate.load("metrics/ties")`: see `reward_model.evaluate_modules`."""
+"""`evaluate.load("metrics/ties")`: see `reward_model.evaluation.battle_metric`."""
 
-from reward_model import evaluate_modules
+from reward_model.evaluation import battle_metric as evaluate_modules
 
 
 class Ties(evaluate_modules.BattleMetric):

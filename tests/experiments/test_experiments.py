@@ -11,7 +11,7 @@ import pytest
 from arena_data.errors import BattleError
 from arena_data.file_io import fingerprint
 from arena_data.submission import COLUMNS
-from benchmarks.results import Predictions
+from benchmarks.leaderboard.results import Predictions
 from experiments import learning_curve, running
 from experiments.__main__ import FILE, main
 from experiments.page import BETTER, UNDECIDED, WORSE, verdict_of, write_section
@@ -123,7 +123,7 @@ def test_a_result_is_known_by_all_that_it_depends_on(data_dir: Path, tmp_path: P
 def test_our_own_model_gets_the_same_folds_and_the_arms_flags_last(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks import leaderboard_ours
+    from benchmarks.leaderboard import ours as leaderboard_ours
 
     (tmp_path / "q.yaml").write_text(CONFIGURATION)
     arm = read_file(tmp_path / "q.yaml")[0]["costly"].arms["ours"]

@@ -7,9 +7,9 @@ import datasets
 import numpy as np
 import pytest
 
-from baselines import davidson
-from baselines.embeddings import LIKELIHOOD, Embedder
 from experiments.variants import FrozenVariant
+from reward_model.baselines.regression import davidson
+from reward_model.baselines.regression.embeddings import LIKELIHOOD, Embedder
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "mean": {"ties": "mean"},

@@ -9,13 +9,14 @@ from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertForSequenceClassification
 
 from arena_data.style.features import RESPONSE_FEATURES
-from benchmarks.tiny_models import SIZES, byte_tokenizer, tiny_llama
-from reward_model.backbone import set_pad_token
-from reward_model.calibration import Calibration
-from reward_model.encoding import prepare_tokenizer
-from reward_model.run_directory import StyleHead, write_run
-from reward_model.score import find, head_module_names, install, score_module_name
-from reward_model.settings import RewardModelConfig
+from reward_model.calibration.calibration import Calibration
+from reward_model.model.backbone import set_pad_token
+from reward_model.model.score_layer import find, head_module_names, install, score_module_name
+from reward_model.model.style_head import StyleHead
+from reward_model.run_directory.settings import RewardModelConfig
+from reward_model.run_directory.writing import write_run
+from reward_model.tokens.tokenizer import prepare_tokenizer
+from tests.helpers.tiny_models import SIZES, byte_tokenizer, tiny_llama
 
 PRIOR = [0.35, 0.33, 0.32]
 LARGER: dict[str, Any] = {"intermediate_size": 128, "max_position_embeddings": 2048, "initializer_range": 0.2}

@@ -10,10 +10,9 @@ from arena_data.loading import load_battles
 from arena_data.reading.in_memory import make_battles
 from arena_data.schema import FEATURES
 from reward_model.api import Probabilities, RewardModel
-from reward_model.calibration import Calibration
-from reward_model.jobs import Job
-from reward_model.prediction_flags import PredictionFlags
-from reward_model.predictor import Predictor
+from reward_model.calibration.calibration import Calibration
+from reward_model.cli.flags import PredictionFlags, open_predictor
+from reward_model.predict.member import Job
 from tests.helpers.run_directories import make_run
 
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
@@ -49,7 +48,7 @@ def test_texts_in_memory_are_the_files_battles() -> None:
 def test_probabilities_are_predictions(run: Path, model: RewardModel) -> None:
     battles = load_battles(SAMPLE).select(range(20))
     columns = [list(battles[name]) for name in ("prompt", "response_a", "response_b")]
-    expected = np.exp(Predictor.open(PredictionFlags(model=[str(run)], dtype="float32", device="cpu")).predict(battles))
+    expected = np.exp(open_predictor(PredictionFlags(model=[str(run)], dtype="float32", device="cpu")).predict(battles))
     found = model.compare(*columns)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_allclose(model.compare(columns[0], columns[2], columns[1]), found[:, [1, 0, 2]], atol=1e-6)
@@ -64,7 +63,7 @@ def test_a_reward_has_no_style_and_takes_batches(run: Path, model: RewardModel) 
     assert model.reward(prompts[1], responses[1]) == pytest.approx(rewards[1], abs=1e-5)
     flags = PredictionFlags(model=[str(run)], dtype="float32", device="cpu", style="off")
     battles = make_battles(prompts[:1], responses[:1], responses[2:])
-    scores = Predictor.open(flags).run(Job(battles)).members[0].scores
+    scores = open_predictor(flags).run(Job(battles)).members[0].scores
     assert scores is not None
     assert scores.margin[0] == pytest.approx(rewards[0] - rewards[2], abs=1e-5)
 

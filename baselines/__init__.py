@@ -1,1 +1,0 @@
-"""The field's own systems, working and corrected, behind one small interface: `python -m baselines KIND …`."""

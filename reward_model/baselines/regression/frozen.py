@@ -1,0 +1,176 @@
+"""A frozen backbone and a convex fit: what its vectors of two responses say of a verdict beside their style.
+
+    margin        differences of the two vectors, beside the odd style features
+    tie strength  how far apart the vectors lie in each dimension, |h_A − h_B|, beside the even style features
+
+A Davidson regression (`reward_model.baselines.regression.davidson`) with three ridge penalties: style has few
+features and each tells something, while vectors have hundreds that tell little, and less of ties than of margins.
+Penalties, and what an extra battle counts, are chosen one after another by cross-validation. No backbone is trained,
+so a fit takes seconds once the texts are read; the backbone is named in baseline.json and not copied.
+
+Source: Davidson (1970), eq. 2.3; the layout of the vectors is that of Reimers & Gurevych (2019), section 3, which has
+|u − v| beside u and v.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import datasets
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from arena_data.file_io import json_object, read_json, write_bytes_atomically, write_json
+from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
+from reward_model.baselines.base import Baseline, FloatArray
+from reward_model.baselines.cross_validation import choose, fold_of_row
+from reward_model.baselines.neural.base import TEXT_VERSIONS
+from reward_model.baselines.regression import davidson
+from reward_model.baselines.regression.davidson import Design, Weights
+from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder
+from reward_model.baselines.regression.sample import EXTRA_WEIGHTS, IntArray, Sample, sample_of
+from reward_model.baselines.regression.style import Scale, StyleFeatures
+from reward_model.errors import ModelError
+
+ARRAYS, STATE = "frozen.safetensors", "state.json"
+
+
+class Read(NamedTuple):
+    """What n battles are to the regression before scaling: vectors of A and of B, float64 [n, width], and their style."""
+
+    a: FloatArray
+    b: FloatArray
+    style: StyleArrays
+
+
+class FrozenSettings(NamedTuple):
+    """Ridge penalties of style, of the vectors' differences and of their distances; what one extra battle counts."""
+
+    style_penalty: float = 0.1
+    margin_penalty: float = 3.0
+    tie_penalty: float = 10.0
+    extra_weight: float = 0.0
+
+
+# In the order in which they are chosen, the others being held.
+CANDIDATES: dict[str, tuple[float, ...]] = {
+    "margin_penalty": (30.0, 10.0, 3.0, 1.0, 0.3),
+    "tie_penalty": (100.0, 30.0, 10.0, 3.0, 1.0),
+    "extra_weight": EXTRA_WEIGHTS,
+    "style_penalty": (0.3, 0.1, 0.03, 0.01),
+}
+
+
+@dataclass
+class Frozen(Baseline):
+    """Davidson regression on a frozen backbone's vectors and on style.
+
+    Args:
+        model_name_or_path: directory or Hub id of the backbone.
+        max_length: tokens of [prompt, response].
+        pooling: `mean` over tokens, or the `last` or the `first` of them.
+        dtype: of the backbone: `auto` for what the device is quickest at, float32, bfloat16 or float16.
+        layer: the hidden states after so many layers, 0 being the embeddings; -1 is the last.
+        likelihood: two features more beside style, from a causal language model: how likely it finds a response.
+    """
+
+    kind: ClassVar[str] = "frozen"
+    versions: ClassVar[dict[str, int]] = {"style": STYLE_VERSION, **TEXT_VERSIONS}
+    takes_extra: ClassVar[bool] = True
+
+    model_name_or_path: str
+    max_length: int = 256
+    pooling: str = "mean"
+    dtype: str = "auto"
+    layer: int = -1
+    likelihood: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join(POOLINGS)}")
+        if self.layer < -1:
+            raise ValueError(f"layer is {self.layer}; expected -1 for the last, or how many layers are read")
+        if self.layer >= 0 and self.pooling != "mean":
+            raise ValueError(f"pooling is {self.pooling}; a layer's states are averaged, expected --pooling mean")
+        self.embedder = self._embedder(self.model_name_or_path)
+
+    def use_backbone(self, model_name_or_path: str) -> None:
+        self.embedder, old = self._embedder(model_name_or_path), self.embedder
+        self.embedder.cache_dir = old.cache_dir
+
+    def _embedder(self, name: str) -> Embedder:
+        return Embedder(name, self.max_length, self.dtype, layer=self.layer, likelihood=self.likelihood)
+
+    def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
+        read = self.read(battles)
+        self._learn_scales(read)
+        sample = self._sample(battles, read, extra)
+        self.sources, part = sample.sources, fold_of_row(battles)
+
+        def held_out(settings: FrozenSettings, rows: IntArray, rest: IntArray) -> FloatArray:
+            return sample.held_out_losses(rows, rest, self._penalty(settings), settings.extra_weight)
+
+        settings = FrozenSettings()
+        for name, values in CANDIDATES.items():
+            if name != "extra_weight" or sample.others:
+                settings, _ = choose([settings._replace(**{name: value}) for value in values], part, held_out)
+        self.settings = settings
+        self.weights = sample.fit(sample.ours, self._penalty(settings), settings.extra_weight)
+
+    def read(self, battles: datasets.Dataset) -> Read:
+        """Every text is read by the backbone, which takes long. Raises: ModelError for one that cannot be loaded."""
+        style = style_arrays(battles, progress=False)
+        if not self.likelihood:
+            a, b = self.embedder.sides(battles, self.pooling)
+            return Read(a.astype(np.float64), b.astype(np.float64), style)
+        a, b = self.embedder.sides(battles, LIKELIHOOD, self.pooling)
+        # Likelihood is read as style is: few features, each of which tells something.
+        style_a, style_b = np.hstack([style.a, a[:, :LIKELIHOODS]]), np.hstack([style.b, b[:, :LIKELIHOODS]])
+        vectors = a[:, LIKELIHOODS:].astype(np.float64), b[:, LIKELIHOODS:].astype(np.float64)
+        return Read(*vectors, StyleArrays(style_a, style_b, style.similarity))
+
+    def _learn_scales(self, read: Read) -> None:
+        self.side, self.distance = Scale.of(np.concatenate([read.a, read.b])), Scale.of(np.abs(read.a - read.b))
+        self.style = StyleFeatures.of(read.style)
+
+    def _sample(self, battles: datasets.Dataset, read: Read, extra: datasets.Dataset | None) -> Sample:
+        return sample_of(battles, self.features(read), extra, self.features(self.read(extra)) if extra else None)
+
+    def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
+        features = self.features(self.read(battles))
+        return davidson.log_probabilities(Design.plain(*features, len(self.sources)), self.weights)
+
+    def features(self, read: Read) -> tuple[FloatArray, FloatArray]:
+        """(odd [n, P], even [n, Q]): those of style first, then those of the vectors, as many as they are wide.
+
+        Raises: ModelError for a backbone of another width than that of training.
+        """
+        a, b = read.a, read.b
+        if a.shape[1] != len(self.side.mean):
+            raise ModelError(
+                f"{self.embedder.name}: its states have {a.shape[1]} dimensions, those of training "
+                f"{len(self.side.mean)}; name the backbone of training with --base_model"
+            )
+        odd, even = self.style(read.style)
+        distance = self.distance.apply(np.abs(a - b))
+        odd = np.concatenate([odd, self.side.apply(a) - self.side.apply(b)], axis=1)
+        return odd, np.concatenate([even, distance], axis=1)
+
+    def _penalty(self, settings: FrozenSettings) -> FloatArray:
+        """float64 [P + Q]."""
+        width, side, pair = (len(scale.mean) for scale in (self.side, self.style.side, self.style.pair))
+        style, margin, tie = settings.style_penalty, settings.margin_penalty, settings.tie_penalty
+        return np.repeat([style, margin, style, tie], [2 * side, width, pair + side, width])
+
+    def save_state(self, directory: Path) -> None:
+        arrays = {**self.style.arrays(), **self.side.arrays("vector"), **self.distance.arrays("distance")}
+        arrays |= self.weights.arrays()
+        write_bytes_atomically(directory / ARRAYS, save({name: np.ascontiguousarray(v) for name, v in arrays.items()}))
+        write_json(directory / STATE, {**self.settings._asdict(), "sources": self.sources})
+
+    def load_state(self, directory: Path) -> None:
+        arrays, state = load_file(directory / ARRAYS), read_json(directory / STATE, json_object)
+        self.style, self.weights = StyleFeatures.from_arrays(arrays), Weights.from_arrays(arrays)
+        self.side, self.distance = (Scale.from_arrays(arrays, name) for name in ("vector", "distance"))
+        self.settings = FrozenSettings(*(state[name] for name in FrozenSettings._fields))
+        self.sources = list(state["sources"])

@@ -1,0 +1,82 @@
+"""What a Davidson regression learns from: our battles, and those of other sources, which must not spoil them.
+
+A source that never recorded a tie tells who wins given that nobody ties; one with a tie rate of its own has an offset of its
+own (`reward_model.baselines.regression.davidson`). How much one of its battles counts beside one of ours is for
+cross-validation on ours to choose.
+"""
+
+from typing import NamedTuple
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from reward_model.baselines.base import FloatArray, verdicts_of
+from reward_model.baselines.cross_validation import losses
+from reward_model.baselines.regression import davidson
+from reward_model.baselines.regression.davidson import Design, Weights
+
+IntArray = npt.NDArray[np.int64]
+# odd [n, P] and even [n, Q] of n battles.
+Features = tuple[FloatArray, FloatArray]
+
+EXTRA_WEIGHTS = (0.0, 0.1, 0.5)
+
+
+class Sample(NamedTuple):
+    """design, verdicts float64 [n, 3] and groups str [n] of all battles; the first `own` are ours; sources by name."""
+
+    design: Design
+    verdicts: FloatArray
+    groups: npt.NDArray[np.str_]
+    own: int
+    sources: list[str]
+
+    @property
+    def ours(self) -> IntArray:
+        return np.arange(self.own)
+
+    @property
+    def others(self) -> int:
+        return len(self.verdicts) - self.own
+
+    def fit(self, rows: IntArray, penalty: float | FloatArray, extra_weight: float) -> Weights:
+        """On these of our battles, and on others' that share no prompt with the rest of ours.
+
+        Args:
+            rows: int64 [m], places among ours.
+            extra_weight: what one battle of another source counts; 0 leaves them out.
+        """
+        rest = np.setdiff1d(self.ours, rows)
+        others = self.own + np.flatnonzero(~np.isin(self.groups[self.own :], self.groups[rest]))
+        chosen = np.concatenate([rows, others]) if extra_weight > 0 else rows
+        weight = np.where(chosen < self.own, 1.0, extra_weight)
+        return davidson.fit(self.design.rows(chosen), self.verdicts[chosen], penalty, weight)
+
+    def held_out_losses(
+        self, rows: IntArray, rest: IntArray, penalty: float | FloatArray, extra_weight: float
+    ) -> FloatArray:
+        """float64 [len(rest)]: the log loss of our battles `rest` by a fit on our battles `rows`."""
+        found = self.fit(rows, penalty, extra_weight)
+        return losses(davidson.log_probabilities(self.design.rows(rest), found), self.verdicts[rest])
+
+
+def sample_of(
+    battles: datasets.Dataset, features: Features, extra: datasets.Dataset | None, extra_features: Features | None
+) -> Sample:
+    """A source without a single tie is taken not to have recorded them."""
+    verdicts, groups = verdicts_of(battles), np.asarray(list(battles["group"]), dtype=str)
+    if not extra or extra_features is None:
+        return Sample(Design.plain(*features), verdicts, groups, len(verdicts), [])
+    names, row = np.unique(np.asarray(list(extra["source"])), return_inverse=True)
+    more_verdicts = verdicts_of(extra)
+    ties = np.bincount(row, weights=more_verdicts[:, 2], minlength=len(names))
+    own = Design.plain(*features, len(names))
+    more = Design(*extra_features, np.eye(len(names))[row], (ties > 0)[row])
+    return Sample(
+        Design(*(np.concatenate(pair) for pair in zip(own, more, strict=True))),
+        np.concatenate([verdicts, more_verdicts]),
+        np.concatenate([groups, np.asarray(list(extra["group"]), dtype=str)]),
+        len(verdicts),
+        names.tolist(),
+    )

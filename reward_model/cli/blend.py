@@ -1,0 +1,108 @@
+"""Weighs several models into one: `arena-reward blend D1 D2 … --input labelled.csv --output B`.
+
+Members are run directories, baselines' directories or CSV files of probabilities in the format of a submission. Their
+weights, the pooling and a calibration of the whole are fitted on battles that none of them was trained on, and written to
+B/blend.json; `predict.py --model B` then predicts with all of them. Where out-of-fold predictions of the training battles
+are on file, one a member, `--out_of_fold P1.csv P2.csv …` fits on those, and no model runs. They are uncalibrated, as
+`train_reward.py --folds` writes them: a member's own calibration is applied to them, as it will be in prediction.
+
+`--weights 0.8 0.2` takes weights as they are and fits the rest.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from arena_data.errors import BattleError
+from arena_data.file_io import read_json, write_json
+from reward_model.calibration.blending import POOLINGS, Blend, check_weights, fit_blend
+from reward_model.calibration.calibration import Calibration
+from reward_model.cli.flags import command_parser, loading_of, parse_command
+from reward_model.evaluation.probabilities import FloatArray, row_losses
+from reward_model.predict.labelled_rows import log_probs_of, read_labelled
+from reward_model.run_directory.settings import BLEND, CALIBRATION
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns the exit status. Raises: BattleError or ValueError for bad input."""
+    parser = _parser()
+    options = parse_command(parser, arguments)
+    if options.weights is not None:
+        check_weights(options.weights, len(options.members))
+    if options.out_of_fold is not None and len(options.out_of_fold) != len(options.members):
+        parser.error(
+            f"{len(options.out_of_fold)} files out of fold for {len(options.members)} members; one each is needed"
+        )
+    for member in options.members:
+        if not Path(member).exists():
+            raise BattleError("is not there", file=member, expected="a run, a baseline or a CSV file of probabilities")
+        if Path(member, BLEND).is_file():
+            raise BattleError("is a blend", file=member, expected="its members, to be weighed with the others")
+    rows = read_labelled(options.input)
+    sources = options.out_of_fold or options.members
+    members, rows = log_probs_of(sources, rows, lambda: loading_of(options, calibrated=True))
+    if options.out_of_fold:
+        members = [as_predicted(member, raw) for member, raw in zip(options.members, members, strict=True)]
+    blend = fit_blend(
+        members,
+        rows.verdicts,
+        rows.groups,
+        None,
+        options.pooling,
+        options.seed,
+        options.resamples,
+        weights=options.weights,
+    )
+    folder = Path(options.output)
+    blend = replace(blend, members=tuple(stored_name(member, folder) for member in options.members))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / BLEND, blend.to_json())
+    alone = [float(row_losses(np.maximum(member, np.log(1e-15)), rows.verdicts).mean()) for member in members]
+    print(summary(blend, options.members, alone))
+    print(f"{folder}: use it with predict.py --model {folder}")
+    return 0
+
+
+def as_predicted(member: str, log_probs: FloatArray) -> FloatArray:
+    """Out-of-fold log-probabilities under the member's own calibration, where it has one."""
+    path = Path(member, CALIBRATION)
+    return read_json(path, Calibration.from_json).apply(log_probs) if path.is_file() else log_probs
+
+
+def stored_name(member: str, folder: Path) -> str:
+    """An absolute path as it is, another one as seen from the blend's folder, so that both can be moved together."""
+    return member if os.path.isabs(member) else os.path.relpath(member, folder)
+
+
+def summary(blend: Blend, members: Sequence[str], alone: Sequence[float]) -> str:
+    """A line a member: its weight, with an interval, and its own log loss; then the blend's."""
+    width = max(len(member) for member in members)
+    lines = []
+    for place, member in enumerate(members):
+        line = f"{member:<{width}}  weight {blend.weights[place]:.3f}"
+        if blend.intervals:
+            low, high = blend.intervals[place]
+            line += f" ({low:.3f} to {high:.3f})"
+        lines.append(f"{line}  log loss {alone[place]:.4f}")
+    pooled = f"{blend.pooling} pool, {blend.calibration.method}"
+    lines.append(
+        f"{pooled}: log loss {blend.log_loss[blend.pooling]:.4f} in cross-validation, on {blend.rows:,} battles"
+    )
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("blend", __doc__)
+    parser.add_argument("members", nargs="+", metavar="D", help="run or baseline directories, or CSV files")
+    parser.add_argument("--input", required=True, metavar="FILE", help="labelled battles, held out from all members")
+    parser.add_argument("--output", required=True, metavar="B", help="folder to write blend.json to")
+    parser.add_argument("--out_of_fold", nargs="+", metavar="P.csv", help="predictions to fit on instead, one a member")
+    parser.add_argument("--pooling", choices=("auto", *POOLINGS), default="auto", help="default: %(default)s")
+    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="take these, one a member")
+    parser.add_argument("--resamples", type=int, default=200, metavar="N", help="for intervals; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of folds and resamples; default: %(default)s")
+    return parser

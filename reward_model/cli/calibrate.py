@@ -1,0 +1,110 @@
+"""Fits or applies a calibration: `arena-reward calibrate …`, in three ways.
+
+    calibrate D --input labelled.csv                                          the map of a run or baseline, fitted anew
+    calibrate --predictions P.csv --input Y.csv --output calibration.json     a map for anyone's probabilities
+    calibrate --apply calibration.json --predictions P.csv --output Q.csv     those probabilities, mapped
+
+P, Q and Y are in the format of a submission: an id and three columns; Y holds verdicts, one-hot or fractions, or is any
+file of labelled battles. Rows are matched by id. Battles a model was trained on say nothing about it: use held-out ones.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from arena_data.errors import BattleError
+from arena_data.file_io import read_json, write_json
+from arena_data.submission import align, write_submission
+from reward_model.calibration.calibration import Calibration, fit
+from reward_model.calibration.maps import METHODS
+from reward_model.cli.flags import command_parser, loading_of, parse_command
+from reward_model.evaluation.probabilities import FloatArray
+from reward_model.predict.labelled_rows import LabelledRows, log_probs_of, read_labelled
+from reward_model.predict.open_member import read_log_probs
+from reward_model.run_directory.settings import BLEND, CALIBRATION
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns the exit status. Raises: BattleError or ValueError for bad input."""
+    parser = _parser()
+    options = parse_command(parser, arguments)
+    form = _form(options)
+    if form is None:
+        parser.error("give D --input, or --predictions --input --output, or --apply --predictions --output; see --help")
+    form(options)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("calibrate", __doc__)
+    parser.add_argument("model", nargs="?", metavar="D", help="a run directory or a baseline's")
+    parser.add_argument("--input", metavar="FILE", help="labelled battles for D; verdicts by id for --predictions")
+    parser.add_argument("--predictions", metavar="P.csv", help="probabilities by id")
+    parser.add_argument("--apply", metavar="JSON", help="a fitted map")
+    parser.add_argument("--output", metavar="FILE", help="what to write; D's own calibration.json if D is given")
+    parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="the map; default: %(default)s")
+    parser.add_argument(
+        "--any_map",
+        action="store_true",
+        help="let auto take a map that treats A and B differently if it is clearly better; "
+        "a model that does not care about their order will then do so",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
+    return parser
+
+
+def _form(options: argparse.Namespace) -> Callable[[argparse.Namespace], None] | None:
+    given = {name for name in ("model", "input", "predictions", "apply", "output") if getattr(options, name)}
+    if given - {"output"} == {"model", "input"}:
+        return refit
+    if given == {"predictions", "input", "output"}:
+        return fit_predictions
+    if given == {"apply", "predictions", "output"}:
+        return apply_to_predictions
+    return None
+
+
+def refit(options: argparse.Namespace) -> None:
+    """A run or a baseline and labelled battles in, its calibration.json fitted anew."""
+    folder = Path(options.model)
+    if not folder.is_dir() or (folder / BLEND).is_file():
+        what = "is a blend" if folder.is_dir() else "is no directory"
+        raise BattleError(
+            what, file=options.model, expected="a run directory or a baseline's", fix="use blend or --predictions"
+        )
+    rows = read_labelled(options.input)
+    (log_probs,), rows = log_probs_of([options.model], rows, lambda: loading_of(options, calibrated=False))
+    write(options.output or folder / CALIBRATION, _fitted(options, log_probs, rows))
+
+
+def fit_predictions(options: argparse.Namespace) -> None:
+    """Two CSV files in, calibration.json out."""
+    rows = read_labelled(options.input)
+    log_probs = align(rows.ids, *read_log_probs(options.predictions), options.predictions)
+    write(options.output, _fitted(options, log_probs, rows))
+
+
+def apply_to_predictions(options: argparse.Namespace) -> None:
+    """A map and a CSV file in, the mapped CSV file out."""
+    calibration = read_json(options.apply, Calibration.from_json)
+    ids, log_probs = read_log_probs(options.predictions)
+    write_submission(options.output, ids, np.exp(calibration.apply(log_probs)))
+    print(f"{options.output}: {len(ids):,} rows, {calibration.method}")
+
+
+def write(path: str | Path, calibration: Calibration) -> None:
+    """Writes calibration.json and says what it is worth."""
+    write_json(path, calibration.to_json())
+    values = ", ".join(f"{name} {value:.4g}" for name, value in calibration.parameters.items())
+    print(
+        f"{Path(path)}: {calibration.method}{f' ({values})' if values else ''}, "
+        f"log loss {calibration.log_loss_before:.4f} before and {calibration.log_loss_after:.4f} after, "
+        f"on {calibration.rows:,} battles"
+    )
+
+
+def _fitted(options: argparse.Namespace, log_probs: FloatArray, rows: LabelledRows) -> Calibration:
+    swap_exact = not options.any_map
+    return fit(log_probs, rows.verdicts, rows.groups, options.method, options.seed, swap_exact=swap_exact)

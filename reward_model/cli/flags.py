@@ -1,0 +1,198 @@
+"""The flags of `predict.py`, read before anything slow is imported and before any library may look for a network."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arena_data.errors import BattleError
+
+if TYPE_CHECKING:
+    from reward_model.predict.member import MemberOptions
+    from reward_model.predict.predictor import Predictor
+
+# What Transformers, PEFT, datasets and the Hub client need to stay off the network; they read it when imported.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+@dataclass
+class PredictionFlags:
+    """What a prediction is made of; `parser` says what each means. All lists are as given, nothing is resolved."""
+
+    model: list[str] = field(default_factory=list)
+    weights: list[float] | None = None
+    pooling: str = "logarithmic"
+    input: list[str] = field(default_factory=list)
+    output: str = "submission.csv"
+    offline: bool = False
+    base_model: list[str] | None = None
+    batch_tokens: int | None = None
+    max_length: int | None = None
+    swap_average: bool = False
+    style: str = "on"
+    calibration: str = "auto"
+    rewards: bool = False
+    dtype: str = "auto"
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+    merge: bool = False
+    attn_implementation: str | None = None
+    device: str | None = None
+    num_processes: int | None = None
+    time_limit: str | None = None
+    quiet: bool = False
+    report: str | None = None
+    json: bool = False
+    audit_battles: int = 500
+    peers: list[str] | None = None
+
+
+def parse_flags(arguments: Sequence[str] | None = None) -> PredictionFlags:
+    """Ends the process with status 2 and one line for flags that do not fit; applies `--offline` at once."""
+    flags = parser().parse_args(arguments, namespace=PredictionFlags())
+    if flags.offline:
+        os.environ.update(OFFLINE)
+    return flags
+
+
+def open_predictor(flags: PredictionFlags, device: str | None = None) -> "Predictor":
+    """Reads what the flags name; no model is loaded yet.
+
+    Args:
+        device: where this process computes; `flags.device` if None.
+
+    Raises: BattleError or ModelError, one line, for what is not there or does not go together.
+    """
+    from reward_model.predict.member import MemberOptions
+    from reward_model.predict.open_member import open_member
+    from reward_model.predict.predictor import Predictor
+    from reward_model.run_directory.load_model import LoadOptions
+
+    bases: list[str | None] = [*flags.base_model] if flags.base_model else [None]
+    if len(bases) == 1:
+        bases *= len(flags.model)
+    if len(bases) != len(flags.model):
+        raise BattleError("one --base_model, or one a model", found=len(bases), expected=str(len(flags.model)))
+    members = []
+    for path, base in zip(flags.model, bases, strict=True):
+        load = LoadOptions(
+            base_model=base,
+            dtype=flags.dtype,
+            load_in_4bit=flags.load_in_4bit,
+            load_in_8bit=flags.load_in_8bit,
+            merge=flags.merge,
+            device=device or flags.device,
+            attn_implementation=flags.attn_implementation,
+        )
+        options = MemberOptions(
+            load=load,
+            batch_tokens=flags.batch_tokens,
+            max_length=flags.max_length,
+            swap_average=flags.swap_average,
+            style=flags.style == "on",
+            calibrated=flags.calibration == "auto",
+        )
+        members.append(open_member(path, options))
+    return Predictor(members, flags.weights, flags.pooling)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="predict.py",
+        description="Battles in, a complete submission out, from any run directory.",
+        allow_abbrev=False,
+    )
+
+    def switch(name: str, text: str) -> None:
+        made.add_argument(name, action="store_true", help=text)
+
+    add = made.add_argument
+    add(
+        "--model", nargs="+", required=True, metavar="D", help="run, baseline or blend directories; or submission files"
+    )
+    add("--input", nargs="+", required=True, metavar="F", help="battles: files, globs or Hub ids")
+    add("--output", default="submission.csv", metavar="F", help="the submission")
+    add("--weights", nargs="+", type=float, metavar="W", help="of the models; equal if not given")
+    add("--pooling", choices=("logarithmic", "linear"), help="how several models are made one")
+    switch("--offline", "look for nothing on a network")
+    add(
+        "--base_model",
+        nargs="+",
+        metavar="D",
+        help="backbone directory of what does not hold its own; one, or one a model",
+    )
+    add("--batch_tokens", type=int, metavar="N", help="tokens of a batch; found for the device if not given")
+    add("--max_length", type=int, metavar="N", help="tokens a text is cut to; that of training if not given")
+    switch("--swap_average", "joint encoding: read both orders and average them (twice the time)")
+    add("--style", choices=("on", "off"), help="off: the reward without what style explains")
+    add("--calibration", choices=("auto", "none"), help="none: as the model says it")
+    switch("--rewards", "also write reward_a, reward_b, margin, tie_strength")
+    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="auto: what the device is quickest at")
+    switch("--load_in_4bit", "quantise the backbone to 4 bits (NF4)")
+    switch("--load_in_8bit", "quantise the backbone to 8 bits")
+    switch("--merge", "add the adapter to the backbone's weights first")
+    add("--attn_implementation", metavar="NAME", help="as in Transformers")
+    add("--device", metavar="NAME", help="such as cpu or cuda:1; all GPUs if not given")
+    add("--num_processes", type=int, metavar="N", help="one a GPU if not given")
+    add("--time_limit", metavar="T", help="such as 8h; shortens texts rather than run over it")
+    switch("--quiet", "no progress bar")
+    add("--report", metavar="PAGE", help="of labelled battles: a page that says whether the model can be trusted")
+    switch("--json", "print the report's figures to standard output")
+    add(
+        "--audit_battles",
+        type=int,
+        metavar="N",
+        help="battles that each change of the bias audit is tried on; 0: no audit",
+    )
+    add(
+        "--peers",
+        nargs="*",
+        metavar="D",
+        help="baselines' directories or submission files to compare with in the report",
+    )
+    return made
+
+
+def command_parser(command: str, text: str | None) -> argparse.ArgumentParser:
+    """A parser for `python -m reward_model COMMAND`, with those of the flags that it needs to predict with a model.
+
+    Args:
+        text: the module's docstring; its first line heads the help and the rest ends it.
+    """
+    head, _, rest = (text or "").partition("\n")
+    made = argparse.ArgumentParser(
+        prog=f"python -m reward_model {command}",
+        description=head,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument_group("models").add_argument
+    add("--offline", action="store_true", help="look for nothing on a network")
+    add("--base_model", metavar="D", help="backbone directory for adapters")
+    add("--batch_tokens", type=int, metavar="N", help="tokens of a batch")
+    add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="of the model")
+    add("--device", metavar="NAME", help="such as cpu or cuda:1")
+    return made
+
+
+def parse_command(made: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parsed flags of a `command_parser`; applies `--offline` at once."""
+    options = made.parse_args(arguments)
+    if options.offline:
+        os.environ.update(OFFLINE)
+    return options
+
+
+def loading_of(options: argparse.Namespace, calibrated: bool) -> "MemberOptions":
+    """What the flags of a `command_parser` ask of a member. Imports what loads models."""
+    from reward_model.predict.member import MemberOptions
+    from reward_model.run_directory.load_model import LoadOptions
+
+    load = LoadOptions(base_model=options.base_model, dtype=options.dtype, device=options.device)
+    return MemberOptions(load=load, batch_tokens=options.batch_tokens, calibrated=calibrated)

@@ -1,0 +1,205 @@
+"""Trains a tie-aware reward model from battles: `accelerate launch train_reward.py --config recipes/minilm_cpu.yaml`.
+
+Any flag overrides the recipe. Started again with the same output directory it goes on from its last checkpoint. With
+`--folds 5` it trains five times, each time without a fifth of the prompts.
+"""
+
+import reward_model  # noqa: F401  before Transformers: it keeps a warning of bitsandbytes off the screen
+
+# isort: split
+import copy
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import set_seed
+from trl import ModelConfig, TrlParser
+
+from arena_data.errors import BattleError
+from arena_data.reading.cleaning import oddity_lines
+from arena_data.splits.training_parts import read_training_battles, read_training_split, split_by_judge
+from reward_model.errors import ModelError
+from reward_model.model.score_layer import find
+from reward_model.model.style_head import StyleScale
+from reward_model.publish.push import push_run
+from reward_model.quiet import quiet_libraries
+from reward_model.tokens.encoding import BattleEncoder, report
+from reward_model.tokens.tokenizer import load_tokenizer
+from reward_model.train.build_model import check_device, load_model, lora_config
+from reward_model.train.checks import check_settings, check_vocabulary, engine_of, tokenizer_note
+from reward_model.train.config import DataArguments, TieRewardConfig
+from reward_model.train.dataset import style_of, training_rows
+from reward_model.train.finish import finish_run
+from reward_model.train.folds import finish_folds, fold_directory
+from reward_model.train.initial_weights import start_from_style, tie_bias_of
+from reward_model.train.progress import show_progress
+from reward_model.train.resuming import last_checkpoint, settings_of, write_settings
+from reward_model.train.trainer import NotFiniteError, TieRewardTrainer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status: 2 for what a person has to mend, 1 for a loss that is not finite."""
+    try:
+        train(arguments)
+        leave_together()
+    except (BattleError, ModelError, NotFiniteError, ValueError) as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1 if isinstance(error, NotFiniteError) else 2
+    return 0
+
+
+def train(arguments: Sequence[str] | None) -> None:
+    kinds: Any = [DataArguments, TieRewardConfig, ModelConfig]
+    data, config, model_arguments = TrlParser(kinds).parse_args_and_config(arguments)
+    if not config.verbose:
+        quiet_libraries()
+    if data.folds is None:
+        train_run(data, config, model_arguments)
+    else:
+        train_folds(data, config, model_arguments)
+
+
+def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
+    """A run a fold, out-of-fold predictions of all battles, and the mean of the folds' weights as a run of its own."""
+    assert data.folds is not None
+    if data.num_folds is not None or data.eval_file or data.folds < 2:
+        raise ValueError(
+            "--folds wants at least 2, and neither --num_folds nor --eval_file: each fold is held out once"
+        )
+    for fold in range(data.folds):
+        say(config, f"fold {fold + 1} of {data.folds}")
+        one = copy.copy(config)
+        one.output_dir, one.push_to_hub = str(fold_directory(config.output_dir, fold)), False
+        train_run(dataclasses.replace(data, folds=None, num_folds=data.folds, fold=fold), one, model_arguments)
+    if is_main(config):
+        battles, _ = split_by_judge(read_training_battles(data.train_file, data.max_train_battles))
+        figures = finish_folds(config.output_dir, data.folds, battles)
+        print(
+            f"out-of-fold log loss {figures['log_loss']:.4f} (uncalibrated {figures['log_loss_uncalibrated']:.4f}, class"
+            f" prior {figures['class_prior_log_loss']:.4f}) on {figures['battles']:,} battles; averaged weights in"
+            f" {config.output_dir}"
+        )
+
+
+def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
+    """From battles to a run directory. config: TieRewardConfig; model_arguments: ModelConfig."""
+    # 1. What can be refused without reading a battle.
+    push_to = repository(config)
+    check_device(bool(config.bf16), bool(config.use_cpu))
+    check_settings(config, model_arguments, engine_of(config), gpu=config.device.type != "cpu")
+    tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
+    config.max_length = config.max_length or tokenizer.model_max_length
+    encoder = BattleEncoder(tokenizer, config.max_length, config.encoding)
+    say(config, *filter(None, [tokenizer_note(tokenizer)]))
+
+    # 2. Battles, each once, in three parts that share no prompt.
+    with config.main_process_first(desc="battles"):
+        parts = split_battles(data)
+    say(config, *(f"{name}: {len(part):,} battles" for name, part in parts.items()))
+    say(config, *oddity_lines(parts["train"]["oddities"]))
+    settings = settings_of(data, config, model_arguments, parts)
+    checkpoint = last_checkpoint(config.output_dir, settings)
+
+    # 3. The model; its tie bias starts at the tie rate that was seen.
+    set_seed(config.seed)  # the Trainer sets it after the new layers were drawn
+    prior = np.mean(np.asarray(list(parts["train"]["verdict"])), axis=0)
+    style = {name: style_of(part, progress=is_main(config)) for name, part in parts.items()} if config.style else {}
+    scale = StyleScale.of(style["train"]) if config.style else None
+    model = load_model(
+        model_arguments,
+        tokenizer,
+        style_features=style["train"].a.shape[1] if config.style else 0,
+        tie_bias=tie_bias_of(prior, config.tie_link),
+    )
+    check_vocabulary(model, tokenizer, encoder.max_length)
+    if scale is not None:
+        fitted = start_from_style(find(model), parts["train"], style["train"], scale, config.tie_link)
+        say(config, f"style alone: cross-validated log loss {fitted.log_loss:.4f} on the training battles")
+    peft_config = lora_config(model_arguments, model)
+
+    # 4. Token ids, cut fairly; no row dropped.
+    rows = {
+        name: training_rows(part, encoder, style.get(name), scale, progress=is_main(config))
+        for name, part in parts.items()
+    }
+    say(config, str(report(rows["train"], encoder.max_length)))
+
+    # 5. Training, from the last checkpoint if there is one.
+    trainer = TieRewardTrainer(
+        model=model,
+        args=config,
+        train_dataset=rows["train"],
+        eval_dataset=rows["validation"],
+        processing_class=tokenizer,
+        peft_config=peft_config,
+    )
+    if not config.verbose:
+        show_progress(trainer)
+    if checkpoint:
+        say(config, f"going on from {checkpoint}")
+    elif is_main(config):
+        write_settings(config.output_dir, settings)
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+    # 6. Calibration on battles that training has not seen, and the artefact.
+    metrics = finish_run(trainer, rows, parts, prior, scale, model_arguments)
+    if trainer.is_world_process_zero():
+        print(
+            f"held-out log loss {metrics['log_loss']:.4f}, accuracy {metrics['accuracy']:.3f}"
+            f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); run in {config.output_dir}"
+        )
+        if push_to:
+            address = push_run(
+                config.output_dir, push_to, private=bool(config.hub_private_repo), token=config.hub_token
+            )
+            print(f"pushed: {address}")
+
+
+def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
+    """train, validation and calibration, grouped by prompt. Raises: BattleError for input that cannot be read."""
+    return read_training_split(
+        data.train_file,
+        data.eval_file,
+        max_battles=data.max_train_battles,
+        validation_share=data.validation_share,
+        calibration_share=data.calibration_share,
+        num_folds=data.num_folds,
+        fold=data.fold,
+        seed=data.split_seed,
+    )
+
+
+def repository(config: TieRewardConfig) -> str | None:
+    """Where the finished run is to be pushed, if anywhere; the Trainer itself would push checkpoints and pickles.
+
+    Raises: ModelError where --push_to_hub comes without --hub_model_id.
+    """
+    if not config.push_to_hub:
+        return None
+    config.push_to_hub = False
+    if not config.hub_model_id:
+        raise ModelError("push_to_hub needs --hub_model_id user/name")
+    return config.hub_model_id
+
+
+def leave_together() -> None:
+    """Ends the process group once all are done: gloo now and then aborts a process whose peer has left already."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def is_main(config: TieRewardConfig) -> bool:
+    return config.process_index == 0
+
+
+def say(config: TieRewardConfig, *lines: str) -> None:
+    if is_main(config):
+        for line in lines:
+            print(line, file=sys.stderr)

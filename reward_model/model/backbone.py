@@ -1,0 +1,45 @@
+"""What training and prediction load alike: a model's tokenizer, the kinds of numbers a device computes well.
+
+Source: https://huggingface.co/docs/transformers/main_classes/tokenizer.
+"""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from reward_model.errors import ModelError
+
+
+def set_pad_token(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Tells the model which token is padding: stock pooling looks for it."""
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def within_positions(model: Any, max_length: int) -> int:
+    """max_length, or as many tokens as the model has positions for: more than that are an error deep inside it."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return min(max_length, positions or max_length)
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """Raises: ModelError for another name than float32, bfloat16 and float16."""
+    found = getattr(torch, name, None)
+    if found not in (torch.float32, torch.bfloat16, torch.float16):
+        raise ModelError(f"dtype is {name!r}; expected float32, bfloat16 or float16")
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 or float16 where the device computes them faster than float32, asked of the hardware.
+
+    A GPU below compute capability 8 (T4, V100) has float16 only; a CPU is quick at bfloat16 with AVX512-BF16 or AMX, and
+    emulates it otherwise.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,37 @@
+"""A batch of battles to rewards, and rewards to margins: the same for both encodings, padded or read end to end."""
+
+from typing import Any
+
+import torch
+
+from reward_model.model.packed_reader import PackedReader
+from reward_model.model.score_layer import last_positions, score_inputs
+
+
+def batch_rewards(model: Any, batch: dict[str, Any], packed: PackedReader | None, *, caches: bool) -> torch.Tensor:
+    """float32 [2, battles, 2]: (value, tie) of the first and second row of each battle.
+
+    Args:
+        batch: as `reward_model.tokens.collator.BattleCollator` makes it, on the model's device.
+        packed: reads the batch's one group end to end; None for padded groups.
+        caches: the model would keep keys and values, and is told not to.
+    """
+    battles = len(batch["index"])
+    rows: list[torch.Tensor] = []
+    scores: list[torch.Tensor] = []
+    for group in batch["groups"]:
+        row = group["row"].clamp_min(0)
+        style = batch["style"][row] if "style" in batch else None
+        pair = batch["pair"][row] if "pair" in batch else None
+        rows.append(group["row"])
+        if packed is not None:
+            scores.append(packed.logits(model, group, style, pair))
+            continue
+        inputs = {name: group[name] for name in ("input_ids", "attention_mask")}
+        with score_inputs(model, positions=last_positions(inputs["attention_mask"]), style=style, pair=pair):
+            scores.append(model(**inputs, use_cache=False).logits if caches else model(**inputs).logits)
+    row, score = torch.cat(rows), torch.cat(scores).float()
+    # A stand-in row's score is multiplied by nothing, but stays in the graph: every rank's backward is alike.
+    kept = row >= 0
+    order = torch.argsort(row[kept])
+    return score[kept][order].reshape(2, battles, 2) + 0.0 * score[~kept].sum()

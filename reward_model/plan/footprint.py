@@ -1,0 +1,270 @@
+"""What a backbone costs in training, counted rather than guessed: parameters, bytes, activations, FLOPs.
+
+Parameters are counted on the meta device, with the score layer and LoRA put in by the code that training uses.
+Activations are counted by running forward and backward on fake tensors, which have shapes and lifetimes but no memory,
+and adding up the storages that are alive at once, temporaries included. With LoRA two shallow models of 2 and 4 layers
+are enough: every layer costs the same, so the rest is a straight line. (Without, the gradient of the embeddings may be
+what the peak is made of, and the line has a kink.)
+
+FLOPs a token, N the parameters of linear layers (embeddings are looked up, not multiplied), A their LoRA's, L layers of
+attention width d over rows of T tokens:
+
+    forward        2 (N + A) + 4 L d T                   a multiplication and an addition a parameter; QKᵀ and PV
+    backward       the same through activations, attention twice that, and 2 a parameter that is trained
+    checkpointing  one forward more
+
+so about 6 N for full fine-tuning, 8 N with checkpointing, 4 N for LoRA, 6 N with checkpointing.
+
+Sources: https://pytorch.org/docs/stable/torch.compiler_fake_tensor.html; Kaplan et al. 2020 (arXiv:2001.08361, section
+2.1); Dettmers et al. 2023 (QLoRA, arXiv:2305.14314, section 3, double quantisation).
+"""
+
+import copy
+import warnings
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import get_peft_model
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import AutoModelForSequenceClassification, PretrainedConfig
+from trl import ModelConfig
+from trl.trainer.utils import disable_dropout_in_model
+
+from reward_model.model.backbone import dtype_named
+from reward_model.model.score_layer import TieAwareScore, install, score_inputs
+from reward_model.quiet import quiet_transformers
+from reward_model.train.build_model import lora_config
+
+# Bytes a parameter. NF4 has a float32 scale a block of 64; double quantisation makes that 8 bits, and a float32 a block
+# of 256 of those.
+NF4, NF4_DOUBLE, INT8 = 0.5 + 4 / 64, 0.5 + 1 / 64 + 4 / (64 * 256), 1.0
+_STYLE_FEATURES = 10  # any number: a handful of parameters
+_SHALLOW = (2, 4)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Counts of parameters, bytes of one whole copy on one device, and FLOPs.
+
+    Args:
+        embedding, matrix, other: parameters of the backbone: looked up, multiplied, and norms and biases.
+        adapter: LoRA's parameters; 0 without LoRA.
+        trained: parameters that are trained, adapters and score layer included.
+        largest_layer: parameters of the largest layer, which sharding gathers whole.
+        frozen_bytes, trained_bytes: of the weights as they lie in memory.
+        gradient_bytes: of gradients that stay between the backward passes of one step.
+        activation_bytes: the most that is alive in forward and backward on one batch, beside weights and gradients.
+        attention_width: heads times their size, of one layer.
+        layers: how many.
+        checkpointing: activations are computed again in the backward pass.
+    """
+
+    embedding: int
+    matrix: int
+    other: int
+    adapter: int
+    trained: int
+    largest_layer: int
+    frozen_bytes: float
+    trained_bytes: float
+    gradient_bytes: float
+    activation_bytes: float
+    attention_width: int
+    layers: int
+    checkpointing: bool
+
+    @property
+    def parameters(self) -> int:
+        return self.embedding + self.matrix + self.other
+
+    def flops_per_token(self, row_tokens: float, *, training: bool = True) -> float:
+        """FLOPs of a token in rows of `row_tokens` tokens, in training or in a forward pass alone."""
+        attention = 4 * self.layers * self.attention_width * row_tokens
+        linear = 2 * (self.matrix + self.adapter)
+        if not training:
+            return linear + attention
+        weights = 2 * (self.adapter or self.matrix)
+        again = linear + attention if self.checkpointing else 0
+        return (linear + attention) + (linear + 2 * attention + weights) + again
+
+
+def footprint(
+    config: PretrainedConfig,
+    arguments: ModelConfig,
+    *,
+    batch_tokens: int,
+    max_length: int,
+    checkpointing: bool,
+    autocast: bool,
+    accumulation: bool,
+    dropout: bool = False,
+) -> Footprint:
+    """Counts for one device that reads `batch_tokens` at once.
+
+    Args:
+        config: the backbone's.
+        arguments: LoRA, quantisation, dtype and attention, as in training.
+        batch_tokens, max_length: tokens; a batch is at least two rows of max_length.
+        checkpointing: gradient checkpointing.
+        autocast: bf16 or fp16 mixed precision.
+        accumulation: several batches a step, so that gradients are there while the next batch is read.
+        dropout: whether it is left on; attention with dropout keeps the scores of all pairs of tokens on a CPU.
+    """
+    rows = max(2, batch_tokens // max_length)
+    layers = config.num_hidden_layers
+
+    def peak(depth: int) -> float:
+        made = _meta_model(_with_layers(config, depth), arguments)
+        if not dropout:
+            disable_dropout_in_model(made)
+        return _peak(made, rows, max_length, checkpointing, autocast, accumulation)
+
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks Transformers by an old name
+        model = _meta_model(config, arguments)
+        trained_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+        if arguments.use_peft:
+            fewer, more = (peak(shallow) for shallow in _SHALLOW)
+            activations = fewer + (more - fewer) * (layers - _SHALLOW[0]) / (_SHALLOW[1] - _SHALLOW[0])
+        else:
+            activations = max(0.0, peak(layers) - trained_bytes)
+
+    quantised_weights = _quantised(model, arguments)
+    if quantised_weights:  # one layer's weights are unpacked at a time
+        activations += 2 * max(weight.numel() for weight in quantised_weights.values())
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    bytes_each = _bytes_each(arguments)
+    frozen_bytes = sum(
+        parameter.numel() * (bytes_each if name in quantised_weights else parameter.element_size())
+        for name, parameter in frozen.items()
+    )
+    adapter = sum(parameter.numel() for name, parameter in trained.items() if "lora_" in name)
+    embedding = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding))
+    matrix = sum(
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and "lora_" not in name and not isinstance(module, TieAwareScore)
+    )
+    everything = sum(parameter.numel() for parameter in model.parameters())
+    heads = config.num_attention_heads
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return Footprint(
+        embedding=embedding,
+        matrix=matrix,
+        other=everything - embedding - matrix - adapter,
+        adapter=adapter,
+        trained=sum(parameter.numel() for parameter in trained.values()),
+        largest_layer=max(embedding, (matrix + adapter) // layers),
+        frozen_bytes=frozen_bytes,
+        trained_bytes=trained_bytes,
+        gradient_bytes=trained_bytes,
+        activation_bytes=activations,
+        attention_width=width,
+        layers=layers,
+        checkpointing=checkpointing,
+    )
+
+
+def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
+    shallow = copy.deepcopy(config)
+    if getattr(config, "layer_types", None):
+        shallow.layer_types = config.layer_types[:layers]
+    shallow.num_hidden_layers = layers
+    return shallow
+
+
+def _meta_model(config: PretrainedConfig, arguments: ModelConfig) -> Any:
+    """The model of `reward_model.train.build_model.load_model` without weights; quantised layers stand in the dtype
+    they compute in."""
+    quantised = arguments.load_in_4bit or arguments.load_in_8bit
+    named = arguments.dtype not in (None, "auto")
+    dtype = dtype_named(str(arguments.dtype)) if named else torch.bfloat16 if quantised else torch.float32
+    attention = arguments.attn_implementation
+    options = {"attn_implementation": attention} if attention in ("eager", "sdpa") else {}
+    with torch.device("meta"):
+        model: Any = AutoModelForSequenceClassification.from_config(config, dtype=dtype, **options)
+        model.config.pad_token_id = model.config.get_text_config().pad_token_id = 0  # stock pooling wants one
+        install(model, style_features=_STYLE_FEATURES, tie_bias=0.0)
+        peft_config = lora_config(arguments, model)
+        if peft_config is not None:
+            model = get_peft_model(model, peft_config)
+            if quantised and dtype != torch.float16:  # as TRL 1.16 casts them; float32 in fp16 training
+                for name, parameter in model.named_parameters():
+                    if "lora_" in name:
+                        parameter.data = parameter.data.to(torch.bfloat16)
+    return model
+
+
+def _quantised(model: Any, arguments: ModelConfig) -> dict[str, nn.Parameter]:
+    """The weights that bitsandbytes would pack: of all linear layers outside the head and the adapters."""
+    if not (arguments.load_in_4bit or arguments.load_in_8bit):
+        return {}
+    frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    return {name: parameter for name, parameter in frozen.items() if name in linear and "original_module" not in name}
+
+
+def _bytes_each(arguments: ModelConfig) -> float:
+    if arguments.load_in_8bit:
+        return INT8
+    return NF4_DOUBLE if arguments.use_bnb_nested_quant else NF4
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Adds up the storages that operations make, for as long as they live."""
+
+    def __init__(self, known: set[int]) -> None:
+        super().__init__()
+        self.now, self.peak, self.seen = 0, 0, known
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.seen:
+                    self.seen.add(storage._cdata)
+                    self.now += storage.nbytes()
+                    self.peak = max(self.peak, self.now)
+                    weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        return made
+
+    def _gone(self, key: int, size: int) -> None:
+        self.seen.discard(key)
+        self.now -= size
+
+
+def _peak(model: Any, rows: int, length: int, checkpointing: bool, autocast: bool, accumulation: bool) -> float:
+    """Bytes alive at most in forward and backward, gradients included, beside the weights."""
+    with FakeTensorMode():
+        for module in model.modules():
+            for name, old in module._parameters.items():
+                if old is not None:
+                    new = nn.Parameter(torch.empty(old.shape, dtype=old.dtype), requires_grad=old.requires_grad)
+                    module._parameters[name] = new
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+        model.train()
+        if checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+            if hasattr(model, "peft_config"):
+                model.enable_input_require_grads()
+        live = _LiveBytes({parameter.untyped_storage()._cdata for parameter in model.parameters()})
+        trained_whole = all(parameter.requires_grad for parameter in model.parameters())
+        caches = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
+        with live:
+            for _ in range(2 if accumulation and trained_whole else 1):
+                live.peak = live.now
+                with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                    ids = torch.zeros((rows, length), dtype=torch.int64)
+                    with score_inputs(model, positions=torch.zeros(rows, dtype=torch.int64)):
+                        scores = model(input_ids=ids, attention_mask=torch.ones_like(ids), **caches).logits
+                scores.sum().backward()
+        return float(live.peak)

@@ -1,0 +1,125 @@
+"""What `--model` may name, behind one method: a directory of a run, a baseline or a blend, or a file of probabilities.
+
+Opening a member reads its settings only, so that what is missing is said before a model is loaded.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from arena_data.errors import BattleError
+from arena_data.file_io import read_json
+from arena_data.submission import align, read_submission
+from reward_model.calibration.blending import Blend
+from reward_model.evaluation.probabilities import FloatArray, floored_log
+from reward_model.predict.member import Job, Member, MemberOptions, MemberPrediction
+from reward_model.predict.run_member import RunMember
+from reward_model.run_directory.reading import read_run
+from reward_model.run_directory.settings import BLEND, CONFIG
+
+
+def open_member(path: str, options: MemberOptions) -> Member:
+    """Raises: BattleError, one line, for what is none of the four."""
+    folder = Path(path)
+    if folder.is_file():
+        return FileMember(path)
+    if (folder / BLEND).is_file():
+        return BlendMember(folder, options)
+    if folder.is_dir() and not (folder / CONFIG).exists() and _is_baseline(folder):
+        return BaselineMember(folder, options)
+    return RunMember(read_run(folder), options)
+
+
+def _is_baseline(folder: Path) -> bool:
+    try:
+        from reward_model.baselines.base import is_baseline
+    except ImportError:
+        return False
+    return bool(is_baseline(folder))
+
+
+class BaselineMember:
+    """A system of the package `baselines`."""
+
+    first_error: str | None = None
+
+    def __init__(self, folder: Path, options: MemberOptions):
+        from reward_model.baselines.base import read_baseline
+
+        self.name = folder.name
+        self.found, self.calibrated = read_baseline(folder), options.calibrated
+        if options.load.base_model:
+            self.found.baseline.use_backbone(options.load.base_model)
+
+    def predict(self, job: Job) -> MemberPrediction:
+        log_probs = np.asarray(self.found.baseline.log_probabilities(job.battles), dtype=np.float64)
+        return MemberPrediction.whole(self.found.calibration.apply(log_probs) if self.calibrated else log_probs)
+
+    def work(self, job: Job) -> None:
+        """Nothing: it is quick, and the main process does it."""
+
+
+class BlendMember:
+    """Several members as `arena-reward blend` has weighted and calibrated them."""
+
+    def __init__(self, folder: Path, options: MemberOptions):
+        self.name, self.calibrated = folder.name, options.calibrated
+        self.blend = read_json(folder / BLEND, Blend.from_json)
+        paths = [folder / name for name in self.blend.members]  # one that is absolute stays so
+        for path in paths:
+            if (path / BLEND).is_file():
+                raise BattleError("has a blend among its members", file=folder / BLEND, found=str(path))
+        self.members = [open_member(str(path), options) for path in paths]
+
+    @property
+    def first_error(self) -> str | None:
+        return next((member.first_error for member in self.members if member.first_error), None)
+
+    def predict(self, job: Job) -> MemberPrediction:
+        left = range(len(self.members), 0, -1)
+        found = [member.predict(job.part(count)) for member, count in zip(self.members, left, strict=True)]
+        log_probs = [one.log_probs for one in found]
+        pooled = self.blend.apply(log_probs) if self.calibrated else self.blend.pool(log_probs)
+        return MemberPrediction(
+            pooled,
+            np.logical_or.reduce([one.failed for one in found]),
+            np.logical_or.reduce([one.shortened for one in found]),
+        )
+
+    def work(self, job: Job) -> None:
+        for place, member in enumerate(self.members):
+            member.work(job.part(len(self.members) - place))
+
+
+class FileMember:
+    """Probabilities that another model has written, in the format of a submission; taken as they are."""
+
+    first_error: str | None = None
+
+    def __init__(self, path: str):
+        self.name, self.path = Path(path).name, path
+        self.ids, self.log_probs = read_log_probs(path)
+
+    def predict(self, job: Job) -> MemberPrediction:
+        return MemberPrediction.whole(align(job.battles["id"], self.ids, self.log_probs, self.path))
+
+    def work(self, job: Job) -> None:
+        """Nothing: it is done already."""
+
+
+def check_rewards(members: list[Member]) -> None:
+    """Raises: BattleError unless there is one member and it has rewards."""
+    if len(members) != 1 or not isinstance(members[0], RunMember):
+        raise BattleError(
+            "rewards of several models, or of one without, are on no common scale",
+            found=[member.name for member in members],
+            expected="one run directory",
+            fix="leave out --rewards",
+        )
+
+
+def read_log_probs(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
+    """Ids and float64 [n, 3], `rows.FLOOR` for a probability of 0. Raises: BattleError as `read_submission`."""
+    ids, probabilities = read_submission(path)
+    return ids, floored_log(probabilities)

@@ -1,0 +1,101 @@
+"""A page to try a model on: `arena-reward demo runs/minilm`, then open http://127.0.0.1:7860.
+
+A prompt and two responses in, three bars out; or a file of labelled battles in, its report out. Nothing is asked of any
+other machine, so it works offline; it listens on loopback unless `--host` says otherwise, as a Space does (0.0.0.0).
+
+Source: https://www.gradio.app/docs/gradio/blocks.
+"""
+
+import contextlib
+import html
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from arena_data.errors import BattleError
+from arena_data.loading import load_battles
+from reward_model.api import RewardModel
+from reward_model.predict.member import Job
+from reward_model.predict.predictor import Predictor
+from reward_model.publish.demo_html import bars, compare, style_table, swap_line
+from reward_model.report.from_prediction import Reported, check_labels, labelled, own_prior, report_data
+from reward_model.report.page import render_report, report_json
+
+PORT = 7860
+MOST_BATTLES, AUDITED_BATTLES, MOST_MEGABYTES = 2000, 50, 100
+EXAMPLE = (
+    "Why is the sky blue?",
+    "Air scatters short wavelengths of sunlight more than long ones, so blue light reaches us from everywhere.",
+    "Great question! Here is why:\n\n- **Light** has colours\n- **Air** scatters them\n- **Blue** is scattered most",
+)
+
+
+def make_page(model: RewardModel) -> Any:
+    """The page, as gradio's Blocks."""
+    # Read when gradio is imported.
+    os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
+    import gradio as gr
+
+    def battle(prompt: str, a: str, b: str, style: bool) -> tuple[str, str, str]:
+        with _said(gr):
+            found = compare(model, prompt, a, b, style=style)
+        return bars(found.probabilities), swap_line(found), style_table(found)
+
+    def file(path: str | None) -> tuple[str, str]:
+        with _said(gr, path):
+            page = report_page(model, path)
+        target = Path(tempfile.mkdtemp()) / "report.html"
+        target.write_text(page, encoding="utf-8")
+        framed = (
+            f'<iframe sandbox title="The report" style="width:100%;height:80vh" srcdoc="{html.escape(page)}"></iframe>'
+        )
+        return framed, str(target)
+
+    with gr.Blocks(title="Which response do people prefer?", analytics_enabled=False) as blocks:
+        gr.Markdown("# Which response do people prefer?\nA reward model that knows ties, trained on people’s votes.")
+        with gr.Tab("Two responses"):
+            prompt = gr.Textbox(EXAMPLE[0], label="Prompt", lines=2, elem_id="prompt")
+            with gr.Row():
+                a = gr.Textbox(EXAMPLE[1], label="Response A", lines=8, elem_id="response_a")
+                b = gr.Textbox(EXAMPLE[2], label="Response B", lines=8, elem_id="response_b")
+            style = gr.Checkbox(
+                model.member.run.style is not None,
+                label="Style: people’s votes as they are, with what they give to length and format",
+                interactive=model.member.run.style is not None,
+                elem_id="style",
+            )
+            button = gr.Button("Compare", variant="primary", elem_id="compare")
+            outputs = [gr.HTML(elem_id="bars"), gr.HTML(elem_id="swap"), gr.HTML(elem_id="contributions")]
+            gr.on([button.click, style.change], battle, [prompt, a, b, style], outputs, api_name="compare")
+        with gr.Tab("A file of battles"):
+            gr.Markdown(f"Labelled battles, CSV, Parquet or JSON Lines, up to {MOST_BATTLES:,}.")
+            upload = gr.File(label="Battles", elem_id="battles")
+            report = gr.Button("Report", variant="primary", elem_id="make_report")
+            shown, saved = gr.HTML(elem_id="report"), gr.File(label="The report", elem_id="saved")
+            report.click(file, upload, [shown, saved], api_name="report")
+    return blocks
+
+
+def report_page(model: RewardModel, path: str | None) -> str:
+    """The report of a file of labelled battles as HTML. Raises: BattleError, one line."""
+    if not path:
+        raise BattleError("no file given", fix="choose a file of labelled battles first")
+    battles = load_battles(path)
+    check_labels(battles, Path(path).name)
+    battles = battles.select(range(min(len(battles), MOST_BATTLES)))
+    predictor, job = Predictor([model.member]), Job(battles)
+    done = Reported(job, predictor, predictor.run(job))
+    data = report_data(done, own_prior(predictor.members, len(labelled(battles))), AUDITED_BATTLES)
+    return render_report(data, report_json(data))
+
+
+@contextlib.contextmanager
+def _said(gradio: Any, path: str | None = None) -> Iterator[None]:
+    """Turns one-line errors into gradio's, with nothing in them that a browser would read as HTML, and no path of ours."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        text = " ".join(str(error).split()).replace(path or "\0", Path(path or "").name)
+        raise gradio.Error(html.escape(text), print_exception=False) from error

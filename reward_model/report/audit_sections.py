@@ -1,0 +1,153 @@
+"""What the report says of the audit: what sways the model, beside people, and with the style head closed."""
+
+from typing import Any
+
+from arena_data.webpage.page import Group, Section, Table
+from reward_model.audit.probes import PROBES
+from reward_model.report.audit_pictures import changed_rows, observed_rows
+from reward_model.report.text import percent_text, plain, points_text
+
+Figures = dict[str, Any]
+
+_EXACT = 1e-5  # of a probability: rounding
+
+_OBSERVED_NOTE = (
+    "On real battles: what goes with a higher win share (a win counts 1, a tie ½), in points of a hundred battles above "
+    "an even match, for people and for the model on the same battles. Longer responses may win because they are better; "
+    "a sound model has people's leanings, not larger ones."
+)
+_CHANGED_NOTE = (
+    "The same battle with one thing changed in one response, so that content cannot be the reason: what that alone is "
+    "worth to the model. Beside it, what goes with the same thing on real battles, for people."
+)
+
+
+def _observed(audit: Figures, closed: Figures | None) -> Table:
+    theirs = dict(observed_rows(closed)) if closed else {}
+    rows = []
+    for name, row in observed_rows(audit):
+        if row["people"]["value"] is None:
+            continue
+        cells = [name, f"{row['people']['battles']:,}", points_text(row["people"]), points_text(row["model"])]
+        cells += [points_text(row["difference"]), row["stance"]]
+        rows.append([*cells, points_text(theirs[name]["model"])] if closed else cells)
+    heads = ["a response …", "battles", "people", "this model", "difference", "the model"]
+    return Table("What goes with winning", [*heads, "style head closed"] if closed else heads, rows)
+
+
+def _changed(audit: Figures, closed: Figures | None) -> Table:
+    theirs = {row["name"]: row for row in changed_rows(closed)} if closed else {}
+    rows = []
+    for row in changed_rows(audit):
+        cells = [
+            row["label"],
+            f"{row['battles']:,}",
+            f"×{plain(row['length_factor'], 2)}",
+            points_text(row["win_share"]),
+        ]
+        if closed:
+            cells.append(points_text(theirs[row["name"]]["win_share"] if row["name"] in theirs else None))
+        rows.append(
+            [*cells, points_text(row["tie"]), percent_text(row["gains"]), points_text(row["expected"]["people"])]
+        )
+    heads = ["the same response …", "battles", "length", "win share"] + (["style head closed"] if closed else [])
+    return Table("What a change of text does", [*heads, "ties", "gains in", "people, real battles"], rows)
+
+
+def _what_was_done(audit: Figures) -> Table:
+    tried = {row["name"] for row in changed_rows(audit)}
+    rows = [[probe.label, probe.how] for probe in PROBES if probe.name in tried]
+    return Table("What was done to the text", ["the same response …", "how"], rows, wordy=True)
+
+
+def _curve(audit: Figures) -> Table:
+    rows = [
+        [
+            f"×{plain(2.0 ** row['doublings'], 2)}",
+            f"{row['people']['battles']:,}",
+            percent_text(row["people"]),
+            percent_text(row["model"]),
+        ]
+        for row in audit["verbosity"]["curve"]
+    ]
+    heads = ["A's length over B's", "battles", "people", "this model"]
+    return Table("A's win share by length", heads, rows)
+
+
+def _position(audit: Figures, closed: Figures | None) -> Table:
+    audits = [audit, closed] if closed else [audit]
+    figures = [each["position"]["swapped"] for each in audits]
+    rows = [
+        ["being shown as A is worth, points", *(points_text(each["first"]) for each in figures)],
+        ["likeliest verdict changes", *(percent_text(each["swap_flips"]) for each in figures)],
+        ["mean change of the probabilities", *(percent_text(each["swap_distance"]) for each in figures)],
+    ]
+    heads = ["when A and B are exchanged", "this model", *(["style head closed"] if closed else [])]
+    return Table(f"Position: {figures[0]['first']['battles']:,} battles shown both ways", heads, rows)
+
+
+def _languages(audit: Figures) -> Table:
+    rows = [
+        [
+            row["language"],
+            f"{row['battles']:,}",
+            percent_text(row["tie"]["people"]),
+            percent_text(row["tie"]["model"]),
+            points_text(row["per_doubling"]["people"]),
+            points_text(row["per_doubling"]["model"]),
+        ]
+        for row in audit["language"]["languages"]
+    ]
+    heads = ["language", "battles", "ties, people", "ties, model", "twice as long, people", "twice as long, model"]
+    return Table("Ties and the pull of length, by language", heads, rows)
+
+
+def audit_sections(figures: Figures) -> list[Section]:
+    """The audit's sections; none where there was no audit. figures: as `reward_model.report.page.report_json` gives them."""
+    audit, closed = figures["audit"], figures["audit_style_off"]
+    if audit is None:
+        return []
+    absent = [
+        label
+        for key, label in (("self_naming", "names itself"), ("self_praise", "praises itself"))
+        for row in audit["self_promotion"]["observed"]
+        if row["trait"] == key and not row["battles"]
+    ]
+    notes = [_OBSERVED_NOTE]
+    if closed:
+        notes.append(
+            "With the style head closed, the reward is left without what can be counted: length, lists, bold, headings."
+        )
+    if absent:
+        notes.append(
+            f"In no battle is there just one response that {' or '.join(absent)}, so people's view of it is not known."
+        )
+    if audit["position"]["swapped"]["swap_distance"]["value"] < _EXACT:
+        notes.append("Exchanging A and B exchanges the probabilities exactly: position does not sway the model.")
+    language_notes = (
+        [] if audit["language"]["recorded"] else ["The language is not recorded; it is guessed from letters and words."]
+    )
+    return [
+        Section(
+            "sway-section",
+            "What sways it, and whether people are swayed too",
+            notes,
+            [
+                Group(["audit-observed"], [_position(audit, closed)]),
+                Group(tables=[_observed(audit, closed)]),
+                Group(["audit-length"], [_curve(audit)]),
+            ],
+        ),
+        Section(
+            "changes-section",
+            "What a change of dress alone does",
+            [_CHANGED_NOTE],
+            [Group(["audit-changed"], [_what_was_done(audit)], tall=True), Group(tables=[_changed(audit, closed)])],
+        ),
+        Section(
+            "languages-section",
+            "Languages",
+            language_notes,
+            [Group(["audit-language"]), Group(tables=[_languages(audit)])],
+        ),
+    ]

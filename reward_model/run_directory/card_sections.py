@@ -1,0 +1,75 @@
+"""The model card's sections on calibration and bias, as Markdown, of the run and of a report's figures."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from reward_model.calibration.calibration import Calibration
+from reward_model.run_directory.settings import BIAS, RELIABILITY
+
+Figures = Mapping[str, Any]
+
+
+def calibration_section(calibration: Calibration, report: Figures | None, pictures: Collection[str]) -> str:
+    """How calibration was fitted and, where there is a report, how far probabilities are off on its battles."""
+    before, after = calibration.log_loss_before, calibration.log_loss_after
+    fitted = f"Calibration: {calibration.method}"
+    if before is not None and after is not None:
+        fitted += f", log loss {before:.4f} before and {after:.4f} after, on {calibration.rows:,} battles"
+    lines = ["## Calibration", "", f"{fitted}.", ""]
+    if report:
+        quality, errors = report["quality"]["metrics"], report["calibration"]["after"]["errors"]
+        rows = {name.replace("_", " "): value for name, value in {**quality, **errors}.items()}
+        lines += [f"On {report['battles']:,} labelled battles, with 95 % intervals resampled by prompt:", ""]
+        lines += ["| figure | value | interval |", "| --- | --- | --- |"]
+        lines += [f"| {name} | {_number(value['value'])} | {_interval(value)} |" for name, value in rows.items()]
+        lines += [""]
+    if RELIABILITY in pictures:
+        lines += [f"![What was predicted and what came]({RELIABILITY})", ""]
+    return "\n".join(lines)
+
+
+def bias_section(report: Figures | None, pictures: Collection[str]) -> str:
+    """What sways the model besides content; empty where no audit was made."""
+    audit = report["audit"] if report else None
+    if not audit:
+        return ""
+    length, position = audit["verbosity"]["per_doubling"], audit["position"]["swapped"]["first"]
+    lines = [
+        "## Bias",
+        "",
+        f"Measured on {audit['battles']:,} battles, in points of win share (P(wins) + half of P(tie)), 95 % intervals.",
+        "",
+        "| what | model | people |",
+        "| --- | --- | --- |",
+        f"| twice as long, on real battles | {_points(length['model'])} | {_points(length['people'])} |",
+        f"| the same response shown first | {_points(position)} | – |",
+    ]
+    for family in ("verbosity", "formatting", "self_promotion"):
+        for row in audit[family]["changed"]:
+            if row["battles"]:
+                lines.append(f"| the same response, {row['label']} | {_points(row['win_share'])} | – |")
+    lines.append("")
+    if BIAS in pictures:
+        lines += [f"![What the same response gains by a change of dress]({BIAS})", ""]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _interval(figure: Figures) -> str:
+    return "–" if figure["low"] is None else f"{figure['low']:.4f} to {figure['high']:.4f}"
+
+
+def _points(figure: Figures) -> str:
+    """A share as points, with its interval where it has one."""
+    value, low, high = (None if figure[key] is None else _signed(100 * figure[key]) for key in ("value", "low", "high"))
+    if value is None:
+        return "–"
+    return value if low is None else f"{value} ({low} to {high})"
+
+
+def _signed(points: float) -> str:
+    text = f"{points:+.1f}"
+    return "0.0" if float(text) == 0 else text

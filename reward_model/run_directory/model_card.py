@@ -1,0 +1,262 @@
+"""The model card of a run, as the Hub reads it, and the picture of its learning curves.
+
+The card says what the model predicts, how well, how it is loaded and where not to trust it. Names come from whoever
+trained, so they are escaped, and no path of the machine is shown. Calibration and bias are in
+`reward_model.run_directory.card_sections`.
+
+Source: the Hub's model cards, https://huggingface.co/docs/hub/model-cards; its model-index,
+https://huggingface.co/docs/hub/model-cards#evaluation-results.
+"""
+
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from reward_model.calibration.calibration import Calibration
+from reward_model.run_directory.card_sections import bias_section, calibration_section
+from reward_model.run_directory.settings import CURVES, METRICS, RewardModelConfig
+
+
+def curves_png(log_history: Sequence[Mapping[str, Any]], class_prior: float | None) -> bytes | None:
+    """A PNG of training loss and held-out log loss against the step, the class prior as a line; None without losses."""
+    from matplotlib.figure import Figure  # reading a run needs none of it
+
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    styles: dict[str, tuple[str, dict[str, Any]]] = {
+        "loss": ("training loss", {"color": "#8b8f96", "linewidth": 1.2}),
+        "eval_log_loss": ("held-out log loss", {"color": "#0072b2", "marker": "o", "markersize": 4}),
+    }
+    for key, (label, style) in styles.items():
+        points = [(row["step"], row[key]) for row in log_history if is_number(row.get(key)) and "step" in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, **style)
+    if not axes.lines:
+        return None
+    if class_prior is not None:
+        axes.axhline(class_prior, color="#d55e00", linestyle="--", label=f"class prior, {class_prior:.4f}")
+    axes.set(xlabel="optimizer step", ylabel="log loss, nats per battle", title="Learning curves")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", metadata={"Software": None})  # the canvas is Agg's, whatever the backend
+    return image.getvalue()
+
+
+@dataclass(frozen=True)
+class CardDetails:
+    """What a card says that the run does not know.
+
+    Args:
+        repo: `user/name` on the Hub.
+        datasets: Hub ids of the training data.
+        license: as the Hub names it, such as `apache-2.0`.
+        report: the figures that `predict.py --json` printed for labelled battles.
+    """
+
+    repo: str | None = None
+    datasets: tuple[str, ...] = ()
+    license: str | None = None
+    report: Mapping[str, Any] | None = None
+
+    def named(self, repo: str) -> "CardDetails":
+        return replace(self, repo=repo)
+
+
+_RESULTS = {
+    "log_loss": ("log_loss", "log loss"),
+    "accuracy": ("accuracy", "accuracy"),
+    "brier_score": ("brier_score", "Brier score"),
+}
+_LOAD = {
+    "adapter": """from peft import PeftModel
+
+backbone = AutoModelForSequenceClassification.from_pretrained({base}, {revision}num_labels=1)
+model = PeftModel.from_pretrained(backbone, run).eval()""",
+    "full": "model = AutoModelForSequenceClassification.from_pretrained(run, num_labels=1).eval()",
+}
+_VALUE = {
+    "separate": "The logit is the reward of one response; a text is a prompt with one response.",
+    "joint": "The logit is the margin of A over B; a text holds a prompt and both responses. "
+    "Average it over both orders, the second with its sign turned.",
+}
+_TRL = {
+    "separate": """As a reward function of TRL's `GRPOTrainer` or `RLOOTrainer`:
+
+```python
+trainer = GRPOTrainer(model=policy, reward_funcs=model.trl_reward, train_dataset=prompts)
+```
+
+where `model` is the first of these. `arena-reward export` makes a merged copy that TRL, and any other stock code,
+takes by its name alone.""",
+    "joint": "It has no reward of one response, so it is no reward function for reinforcement learning; "
+    "train with the separate encoding for that.",
+}
+_CARD = """---
+{front_matter}
+---
+
+# Reward model that knows ties
+
+It predicts which of two chat responses people prefer, or that they call a tie: P(A), P(B), P(tie).
+Backbone: {base_name}. Encoding: {encoding}, tie link: {tie_link}, at most {max_length} tokens a text, {style}.
+
+## Intended use
+
+Probabilities for head-to-head battles between chat models, such as Chatbot Arena's; and, with the separate encoding, a
+scalar reward for choosing or training responses. It is no judge of truth or safety, and no measure of one person's taste.
+
+## Held-out figures
+
+{figures}
+{curves}
+## Training data
+
+{data}
+
+{calibration}
+{bias}## Loading
+
+With this project's code, all three probabilities, and the reward:
+
+```python
+from reward_model.api import RewardModel
+
+run = {run}
+model = RewardModel.from_pretrained(run)
+model.compare("What is 2 + 2?", "4.", "Five.")  # P(A), P(B), P(tie)
+```
+
+With stock libraries, the score alone, without ties, style head and calibration:
+
+```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+{load}
+tokenizer = AutoTokenizer.from_pretrained(run)
+score = model(**tokenizer(text, return_tensors="pt")).logits[0, 0]
+```
+
+{value}
+{text}
+
+{trl}
+
+## Limits
+
+- It predicts votes, which reward what people like at first sight: length and formatting sway them, facts go unchecked.
+- Its probabilities can be trusted on battles like those it was calibrated on; elsewhere, calibrate again.
+- A reward is comparable between responses to the same prompt only.
+- What is beyond {max_length} tokens is cut and not read.
+"""
+
+
+def model_card(
+    config: RewardModelConfig,
+    calibration: Calibration,
+    metrics: Mapping[str, Any],
+    pictures: Collection[str],
+    details: CardDetails | None = None,
+) -> str:
+    """README.md with the front matter the Hub reads. Names are escaped, and a directory is shown by its last part.
+
+    Args:
+        metrics: held-out figures; numbers at the top level are shown.
+        pictures: names of those that lie beside the card.
+        details: what the run does not know.
+    """
+    details = details or CardDetails()
+    base = shown_name(config.base_model)
+    rows = [f"| {_escaped(name)} | {value:.6g} |" for name, value in metrics.items() if is_number(value)]
+    figures = "\n".join(["| figure | value |", "| --- | --- |", *rows]) if rows else f"See {METRICS}."
+    revision = f"revision={json.dumps(config.base_model_revision)}, " if config.base_model_revision else ""
+    bias = bias_section(details.report, pictures)
+    return _CARD.format(
+        front_matter=_front_matter(config, metrics, details, base),
+        base_name=_escaped(base),
+        encoding=config.encoding,
+        tie_link=config.tie_link,
+        max_length=config.max_length,
+        style="with a style head" if config.style else "no style head",
+        figures=figures,
+        curves=f"\n![Learning curves]({CURVES})\n" if CURVES in pictures else "",
+        data=_training_data(metrics, details),
+        calibration=calibration_section(calibration, details.report, pictures),
+        bias=f"{bias}\n" if bias else "",
+        run=json.dumps(details.repo) if details.repo else '"."  # this directory',
+        load=_LOAD[config.model_type].format(base=json.dumps(base), revision=revision),
+        value=_VALUE[config.encoding],
+        text="`arena_data.transcripts.rendering` says how a text is laid out; a chat template is used where there is one.",
+        trl=_TRL[config.encoding],
+    )
+
+
+def _front_matter(config: RewardModelConfig, metrics: Mapping[str, Any], details: CardDetails, base: str) -> str:
+    data: dict[str, Any] = {
+        "base_model": base,
+        "library_name": "peft" if config.model_type == "adapter" else "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["reward-model", "tie-aware"],
+        "datasets": list(details.datasets) or None,
+        "license": details.license,
+    }
+    name = details.datasets[0] if details.datasets else None
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            task_name="Human preference of A, B or tie",
+            dataset_type=name or "battles",
+            dataset_name=f"{name}, held out by prompt" if name else "battles held out by prompt",
+            metric_type=kind,
+            metric_name=shown,
+            metric_value=round(float(metrics[key]), 6),
+        )
+        for key, (kind, shown) in _RESULTS.items()
+        if is_number(metrics.get(key))
+    ]
+    if results:
+        data |= {"model_name": details.repo or f"reward model on {base}", "eval_results": results}
+    return ModelCardData(**data).to_yaml()
+
+
+def _training_data(metrics: Mapping[str, Any], details: CardDetails) -> str:
+    names = ", ".join(_escaped(name) for name in details.datasets)
+    lines = [f"Battles with people's votes{f', from {names}' if names else ''}."]
+    if is_number(count := metrics.get("train_battles")):
+        lines.append(f"Trained on {count:,} battles;")
+        lines.append(
+            "duplicates were left out, and no prompt is in two of the training, held-out and calibration parts."
+        )
+    prior = metrics.get("prior")
+    if isinstance(prior, list) and len(prior) == 3 and all(map(is_number, prior)):
+        a, b, tie = (f"{100 * share:.1f} %" for share in prior)
+        lines.append(f"Of its votes {a} were for A, {b} for B, {tie} ties.")
+    return " ".join(lines)
+
+
+def shown_name(base_model: str) -> str:
+    """A Hub id as it is; of a directory its folder's name, for the rest of the path is nobody's business."""
+    if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", base_model) and not Path(base_model).exists():
+        return base_model
+    parts = [part for part in re.split(r"[/\\]", base_model) if part not in ("", ".", "..", "~")]
+    # A line of its own could end the front matter.
+    return " ".join(parts[-1].split()) if parts else "local"
+
+
+def _escaped(text: str) -> str:
+    """On one line, with nothing that Markdown or HTML would read."""
+    one_line = html.escape(" ".join(text.split()))
+    return re.sub(r"[|`*\[\]\\]", lambda match: f"&#{ord(match[0])};", one_line)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value can be shown as a figure: finite, and neither text nor a truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,105 @@
+"""From flags to a model: a stock sequence classifier with a TieAwareScore as its last layer, LoRA around it if asked for.
+
+Everything that can be refused is refused here, in one line, before a battle is tokenised.
+"""
+
+import os
+import re
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers.modeling_utils import set_quantized_state
+from trl import ModelConfig, get_peft_config, get_quantization_config
+
+from reward_model.errors import ModelError, one_line
+from reward_model.model.backbone import dtype_named, set_pad_token
+from reward_model.model.score_layer import head_module_names, install
+from reward_model.quiet import quiet_transformers
+from reward_model.tokens.tokenizer import load_tokenizer
+
+__all__ = ["ModelError", "check_device", "load_model", "load_tokenizer", "lora_config"]
+
+
+def load_model(
+    arguments: ModelConfig, tokenizer: PreTrainedTokenizerBase, *, style_features: int, tie_bias: float
+) -> Any:
+    """A sequence classifier with one label and a TieAwareScore in place of its last linear layer.
+
+    The layer of a reward model is kept; where the checkpoint has none, text says nothing until it is trained.
+
+    Raises: ModelError for a model that is not there, or whose head does not fit.
+    """
+    name = arguments.model_name_or_path
+    if not name:
+        raise ModelError("model_name_or_path is not given; name a model directory or a Hub id")
+    options: dict[str, Any] = {"revision": arguments.model_revision, "num_labels": 1, "dtype": _dtype(arguments)}
+    if arguments.attn_implementation:
+        options["attn_implementation"] = arguments.attn_implementation
+    quantization = get_quantization_config(arguments)
+    if quantization is not None:
+        # The score layer is never quantised, in 4 bits as in 8 (both read this list).
+        config = AutoConfig.from_pretrained(name, revision=arguments.model_revision, num_labels=1)
+        # Under ZeRO 3 Transformers 5.23 would shard and initialise what has no weights; quantised models it lets be.
+        with torch.device("meta"), set_quantized_state():
+            bare = AutoModelForSequenceClassification.from_config(config)
+        quantization.llm_int8_skip_modules = head_module_names(bare)
+        options["quantization_config"] = quantization
+    try:
+        with quiet_transformers():
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                name, output_loading_info=True, **options
+            )
+        layer = install(model, style_features=style_features, tie_bias=tie_bias)
+        if f"{layer.stock_name}.weight" in loading["missing_keys"]:
+            layer.start_from_nothing()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        where = "is not a directory and cannot be fetched" if not os.path.isdir(name) else "cannot be loaded"
+        raise ModelError(f"{name}: {where} ({one_line(error)})") from error
+    set_pad_token(model, tokenizer)
+    return model
+
+
+def _dtype(arguments: ModelConfig) -> torch.dtype | str:
+    if arguments.dtype in (None, "auto"):
+        return torch.float32 if not arguments.load_in_4bit else torch.bfloat16
+    return dtype_named(str(arguments.dtype))
+
+
+def lora_config(arguments: ModelConfig, model: Any) -> LoraConfig | None:
+    """The LoRA configuration that TRL's flags ask for, with the score layer among what is saved whole.
+
+    Raises: ModelError where lora_target_modules match nothing in the model.
+    """
+    config = get_peft_config(arguments)
+    if not isinstance(config, LoraConfig):
+        return None
+    config.task_type = "SEQ_CLS"
+    config.target_modules = config.target_modules or "all-linear"
+    head = head_module_names(model)
+    config.modules_to_save = sorted({*(config.modules_to_save or []), *head})
+    if config.target_modules != "all-linear":
+        wanted = config.target_modules
+        names = [name for name, _ in model.named_modules()]
+        if isinstance(wanted, str):
+            hits = [name for name in names if re.fullmatch(wanted, name)]
+        else:
+            hits = [name for name in names if any(name == end or name.endswith(f".{end}") for end in wanted)]
+        if not hits:
+            known = sorted(
+                {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+            )
+            raise ModelError(f"lora_target_modules {wanted} match nothing; linear layers here: {', '.join(known)}")
+    return config
+
+
+def check_device(bf16: bool, use_cpu: bool) -> None:
+    """Raises: ModelError for bf16 on a device that computes it in software only, a hundred times slower."""
+    if not bf16:
+        return
+    if use_cpu or not torch.accelerator.is_available():
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise ModelError("this CPU has no bf16; use --bf16 false")
+    elif torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
+        raise ModelError(f"{torch.cuda.get_device_name()} has no bf16; use --fp16 true --bf16 false")

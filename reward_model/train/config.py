@@ -1,0 +1,88 @@
+"""A training run's settings, as dataclasses for `TrlParser`: one YAML, flags override, names as in TRL and Transformers."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from trl import RewardConfig
+
+
+@dataclass
+class DataArguments:
+    """Where the battles come from and how they are split.
+
+    Args:
+        train_file: files, globs or Hub ids of labelled battles.
+        eval_file: held-out battles; where there are none, a grouped share of train_file is held out.
+        validation_share: that share, which picks the best checkpoint.
+        num_folds, fold: instead of that share, hold out this one of so many grouped folds.
+        folds: train on each of so many grouped folds in turn, keep out-of-fold predictions, and average the weights.
+        calibration_share: the share of the rest that calibration is fitted on and nothing else sees.
+        max_train_battles: use only so many, the first ones, for a quick look.
+        split_seed: of the grouped split.
+    """
+
+    train_file: list[str] = field(default_factory=list)
+    eval_file: list[str] = field(default_factory=list)
+    validation_share: float = 0.1
+    num_folds: int | None = None
+    fold: int = 0
+    folds: int | None = None
+    calibration_share: float = 0.1
+    max_train_battles: int | None = None
+    split_seed: int = 0
+
+
+@dataclass
+class TieRewardConfig(RewardConfig):
+    """TRL's RewardConfig with what ties, style and token budgets need, and with defaults that do not bite.
+
+    Args:
+        encoding: `separate` reads [prompt, A] and [prompt, B]; `joint` reads [prompt, A, B] in both orders.
+        tie_link: `davidson` or `rao_kupper`.
+        style: train the style head beside the reward, so that length and format are explained away from it.
+        batch_tokens: tokens, padding included, of one batch on one device; replaces the batch size.
+        eval_batch_tokens: the same for evaluation; twice batch_tokens if not given.
+        padding_free: read a batch's rows end to end, without padding, and a prompt once for both responses where attention
+            is causal; models that cannot be read like that, ZeRO 3 and FSDP get padded rows.
+        teacher_weight, teacher_temperature: of distillation, where battles have a teacher's probabilities.
+        adversarial_norm: relative norm of adversarial weight perturbation (Wu et al. 2020); 0 is off.
+        adversarial_start: the epoch from which weights are perturbed.
+        adversarial_parameters: a regular expression; names of the parameters to perturb.
+        score_learning_rate: of the score layer; learning_rate if not given.
+        verbose: print every log entry, as the Trainer does, instead of a bar and a line an evaluation.
+    """
+
+    encoding: Literal["separate", "joint"] = "separate"
+    tie_link: Literal["davidson", "rao_kupper"] = "davidson"
+    style: bool = True
+    batch_tokens: int = 8192
+    eval_batch_tokens: int | None = None
+    padding_free: bool = True
+    teacher_weight: float = 0.0
+    teacher_temperature: float = 1.0
+    adversarial_norm: float = 0.0
+    adversarial_start: float = 1.0
+    adversarial_parameters: str = r"\.(weight|lora_[AB]\..*)$"
+    score_learning_rate: float | None = None
+    verbose: bool = False
+
+    # TRL's defaults assume a large decoder on a GPU: bf16 and checkpointing on, whatever the device.
+    bf16: bool = False
+    gradient_checkpointing: bool | None = None  # type: ignore[assignment]  # None: the library decides, and warns of nothing
+    max_length: int | None = 1024
+    learning_rate: float = 2e-5
+    eval_strategy: str = "epoch"
+    save_strategy: str = "epoch"
+    save_total_limit: int | None = 2
+    load_best_model_at_end: bool = True
+    metric_for_best_model: str | None = "eval_log_loss"
+    greater_is_better: bool | None = False
+    logging_steps: float = 0.02
+    report_to: None | str | list[str] = "none"  # noqa: RUF036  TRL 1.16's parser wants None first
+
+    def __post_init__(self) -> None:
+        # Transformers 5.23 refuses bf16 without a GPU unless it is told that the CPU is meant; whether the CPU computes
+        # bf16 well is asked by `reward_model.train.build_model.check_device`.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        super().__post_init__()

@@ -1,0 +1,130 @@
+"""The demo page as a visitor uses it, in headless Chromium: a click, three bars, a swap, style off, a report."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reward_model.api import RewardModel
+from reward_model.publish.demo_html import compare, style_contributions
+from reward_model.run_directory.reading import read_run
+from tests.helpers.browser import CHROMIUM
+from tests.helpers.run_directories import make_run
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "arena_data" / "sample.csv"
+BATTLE = ("What is 2 + 2? <script>document.title='broken'</script>", "4.", "- Five!\n- <b onclick=x>Or six!</b>")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "run", model_type="adapter")
+
+
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "reward_model", "demo", str(run), "--device", "cpu", "--port", str(port)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_PROXY": "*"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 120
+            while True:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                        break
+                except OSError:
+                    assert server.poll() is None and time.monotonic() < deadline
+                    time.sleep(0.3)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def test_what_style_contributes_is_what_closing_it_takes_away(run: Path) -> None:
+    model = RewardModel.from_pretrained(run, dtype="float32", device="cpu")
+    on, off = (compare(model, *BATTLE, style=style) for style in (True, False))
+    total = sum(value for _, value in on.contributions)
+    assert on.margin - off.margin == pytest.approx(total, abs=1e-4) and abs(total) > 1e-3
+    assert on.tie_strength - off.tie_strength == pytest.approx(on.tie_contribution, abs=1e-4)
+    head = read_run(run).style
+    assert head is not None
+    swapped, tie = style_contributions(head, BATTLE[0], BATTLE[2], BATTLE[1])
+    assert dict(swapped) == pytest.approx({name: -value for name, value in on.contributions})
+    assert tie == pytest.approx(on.tie_contribution)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_a_visit(run: Path, address: str, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    asked: list[str] = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1100, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        for name, text in zip(("prompt", "response_a", "response_b"), BATTLE, strict=True):
+            page.locator(f"#{name} textarea").fill(text)
+        page.get_by_role("button", name="Compare").click()
+        page.wait_for_selector(".bars")
+        shown = shares(page)
+        expected = RewardModel.from_pretrained(run, device="cpu").compare(*BATTLE)
+        np.testing.assert_allclose(shown, np.multiply(100, expected), atol=0.06)
+        widths = [bar.bounding_box()["width"] for bar in page.locator(".bars [role=img] span span").all()]  # type: ignore[index]
+        np.testing.assert_allclose(np.divide(widths, sum(widths)), np.divide(shown, 100), atol=0.01)
+        assert "the order changes nothing" in page.locator(".swap").inner_text()
+        assert "of which style" in page.locator("#contributions caption").inner_text()
+        picture = tmp_path / "demo.png"
+        page.screenshot(path=picture)
+        with Image.open(picture) as image:
+            colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
+        assert {(0, 0x72, 0xB2), (0xD5, 0x5E, 0), (0x8B, 0x8F, 0x96)} <= colours  # the three bars are there to see
+
+        page.locator("#style input").uncheck()
+        page.wait_for_selector("p.style")
+        assert shares(page) != shown
+        assert page.title() != "broken"
+
+        wrong, few = tmp_path / "wrong.csv", tmp_path / "few.csv"
+        wrong.write_text("a,b\n1,2\n")
+        few.write_bytes(b"\n".join(SAMPLE.read_bytes().split(b"\n")[:41]) + b"\n")
+        ask_for_report(page, wrong)
+        said = page.get_by_text("missing column").first.inner_text()
+        assert said.startswith("wrong.csv, column")  # and not where the server keeps it
+        page.reload()
+        ask_for_report(page, few)
+        frame = page.frame_locator("#report iframe")
+        frame.get_by_role("heading", name="Can this model be trusted?").wait_for()
+        page.locator("#saved", has_text="report").wait_for()
+        browser.close()
+    assert len(asked) > 10
+    assert {urlsplit(url).netloc for url in asked if url.startswith("http")} == {urlsplit(address).netloc}
+
+
+def ask_for_report(page: Any, file: Path) -> None:
+    page.get_by_role("tab", name="A file of battles").click()
+    page.set_input_files("#battles input[type=file]", file)
+    page.locator("#battles", has_text=file.stem).wait_for()
+    page.locator("#make_report").click()
+
+
+def shares(page: Any) -> list[float]:
+    """The percentages that the page shows, A, B, tie."""
+    found = re.findall(r"([\d.]+) %", page.locator(".bars").inner_text())
+    assert len(found) == 3
+    return [float(value) for value in found]
