@@ -15,7 +15,7 @@ from pathlib import Path
 
 import datasets
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.exploration.report import render
 from arena_data.exploration.shares import Figures
 from arena_data.exploration.statistics import describe
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of standard output has gone; without this the interpreter complains again when it closes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (BattleError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     else:

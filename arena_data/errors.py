@@ -11,7 +11,7 @@ def _shorten(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}"
 
 
-class BattleError(ValueError):
+class InputError(ValueError):
     """Input that cannot be read as battles.
 
     Args:

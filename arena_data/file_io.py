@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 
 Contents = TypeVar("Contents")
 
@@ -23,7 +23,7 @@ def write_atomically(path: str | os.PathLike[str], text: str) -> None:
 
     Otherwise as `write_bytes_atomically`.
 
-    Raises: BattleError if the path cannot be written; nothing is left behind.
+    Raises: InputError if the path cannot be written; nothing is left behind.
     """
     write_bytes_atomically(path, text.encode("utf-8", "replace"))
 
@@ -34,24 +34,24 @@ def write_bytes_atomically(path: str | os.PathLike[str], content: bytes) -> None
     A file that is there is replaced and its permissions are kept; a new one gets those of any new file. A symbolic
     link stays, and what it points to is replaced.
 
-    Raises: BattleError if the path cannot be written; nothing is left behind.
+    Raises: InputError if the path cannot be written; nothing is left behind.
     """
     try:
         _replace(Path(path).resolve(), content)
     except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
         reason = getattr(error, "strerror", None) or str(error)
-        raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+        raise InputError(f"cannot be written: {reason}", file=os.fspath(path)) from error
 
 
 def check_folder(path: str | os.PathLike[str]) -> Path:
-    """Makes a folder where there is none. Raises: BattleError, before any work is done, where files cannot be put there."""
+    """Makes a folder where there is none. Raises: InputError, before any work is done, where files cannot be put there."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(0, "the folder is read-only")
     except OSError as error:
-        raise BattleError(f"cannot be written: {error.strerror}", file=os.fspath(path)) from error
+        raise InputError(f"cannot be written: {error.strerror}", file=os.fspath(path)) from error
     return folder
 
 
@@ -61,7 +61,7 @@ def check_output(path: str | os.PathLike[str], *used: str | os.PathLike[str]) ->
     Args:
         used: what else is read or written: files, or names that need not be files.
 
-    Raises: BattleError for a directory, a missing or read-only folder, something that is no regular file, or a file that
+    Raises: InputError for a directory, a missing or read-only folder, something that is no regular file, or a file that
         is one of those used.
     """
     try:
@@ -75,7 +75,7 @@ def check_output(path: str | os.PathLike[str], *used: str | os.PathLike[str]) ->
         probe.unlink()
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BattleError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+        raise InputError(f"cannot be written: {reason}", file=os.fspath(path)) from error
 
 
 def _is_same(target: Path, used: str | os.PathLike[str]) -> bool:
@@ -126,7 +126,7 @@ def read_json(path: str | os.PathLike[str], parse: Callable[[Any], Contents]) ->
     Args:
         parse: makes the result of the file's content, and refuses by TypeError, ValueError or KeyError what does not fit.
 
-    Raises: BattleError for a file that is missing, is no JSON, or is refused by `parse`.
+    Raises: InputError for a file that is missing, is no JSON, or is refused by `parse`.
     """
 
     def refuse(constant: str) -> NoReturn:
@@ -135,13 +135,13 @@ def read_json(path: str | os.PathLike[str], parse: Callable[[Any], Contents]) ->
     try:
         return parse(json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse))
     except OSError as error:
-        raise BattleError(f"cannot be read ({error.strerror or error})", file=os.fspath(path)) from error
+        raise InputError(f"cannot be read ({error.strerror or error})", file=os.fspath(path)) from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise BattleError(f"is broken: {error}", file=os.fspath(path)) from error
+        raise InputError(f"is broken: {error}", file=os.fspath(path)) from error
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Raises: BattleError where the file cannot be written, ValueError for nan or infinity."""
+    """Raises: InputError where the file cannot be written, ValueError for nan or infinity."""
     write_atomically(path, json_text(content))
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.quiet import quiet_datasets
 from arena_data.reading.builder import ArenaBattles
 from arena_data.reading.files import COMPRESSIONS, CONTAINERS
@@ -38,17 +38,17 @@ def load_battles(
         streaming: read rows as they are asked for, with no cache written.
         cache_dir: where the Arrow files go; the default of `datasets` if not given.
 
-    Raises: BattleError, one line, for anything that cannot be read.
+    Raises: InputError, one line, for anything that cannot be read.
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
     files = [file for source in sources for file in expand(os.fspath(source), streaming)]
     if not files:
-        raise BattleError("no source of battles given", expected="a file, a glob or a Hub id")
+        raise InputError("no source of battles given", expected="a file, a glob or a Hub id")
     # A name may hold the characters of a pattern; `expand` has already resolved those that are patterns.
     for file in files:
         if "://" not in file and "::" in os.path.abspath(file):
-            raise BattleError(
+            raise InputError(
                 "has '::' in its name, which `datasets` takes for a chain of URLs", file=file, fix="rename it"
             )
     patterns = [file if "://" in file else glob.escape(os.path.abspath(file)) for file in files]
@@ -62,11 +62,11 @@ def load_battles(
                 return datasets.Dataset.from_dict({name: [] for name in FEATURES}, features=FEATURES)
             return builder.as_dataset(split="train")
     except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, BattleError):
+        if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise
     except FileNotFoundError as error:
-        raise BattleError(f"cannot be opened ({error})", file=files[0]) from error
+        raise InputError(f"cannot be opened ({error})", file=files[0]) from error
 
 
 @contextlib.contextmanager
@@ -85,19 +85,19 @@ def expand(source: str, streaming: bool = False) -> list[str]:
     if "://" in source:
         return [source]
     if os.path.isdir(source):
-        raise BattleError("is a directory", file=source, expected="a file", fix=f"name the files: '{source}/*.parquet'")
+        raise InputError("is a directory", file=source, expected="a file", fix=f"name the files: '{source}/*.parquet'")
     if os.path.exists(source):
         if not os.access(source, os.R_OK):
-            raise BattleError("cannot be read (permission denied)", file=source)
+            raise InputError("cannot be read (permission denied)", file=source)
         return [source]
     if glob.has_magic(source):
         matches = sorted(file for file in glob.glob(source, recursive=True) if os.path.isfile(file))
         if not matches:
-            raise BattleError("the pattern matches no file", file=source)
+            raise InputError("the pattern matches no file", file=source)
         return matches
     if HUB_ID.fullmatch(source) and not source.endswith(ENDINGS):
         return hub_files(source, streaming)
-    raise BattleError("no such file", file=source, expected="a file, a glob or a Hub dataset's user/name")
+    raise InputError("no such file", file=source, expected="a file, a glob or a Hub dataset's user/name")
 
 
 def hub_files(repo: str, streaming: bool = False) -> list[str]:
@@ -118,14 +118,14 @@ def hub_files(repo: str, streaming: bool = False) -> list[str]:
             names = sorted(glob.glob(os.path.join(glob.escape(folder), "**", "*"), recursive=True))
             files = [file for file in names if file.endswith(ENDINGS)]
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        raise BattleError(
+        raise InputError(
             "not on disk, and the Hub cannot be reached", file=repo, fix="download it while online"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BattleError(f"neither a file nor a Hub dataset that can be read ({reason})", file=repo) from error
+        raise InputError(f"neither a file nor a Hub dataset that can be read ({reason})", file=repo) from error
     # dataset_infos.json and the like describe the data; they are not battles.
     files = [file for file in files if not os.path.basename(file).startswith(("dataset_info", "."))]
     if not files:
-        raise BattleError("the Hub dataset holds no data files", file=repo, expected=" ".join(CONTAINERS))
+        raise InputError("the Hub dataset holds no data files", file=repo, expected=" ".join(CONTAINERS))
     return files

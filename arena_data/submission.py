@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import write_atomically
 
 COLUMNS = ("winner_model_a", "winner_model_b", "winner_tie")
@@ -35,7 +35,7 @@ def write_submission(
         probabilities: float [n, 3], P(A), P(B), P(tie), each row summing to 1.
         extra: more columns by name, float [n] each, such as rewards.
 
-    Raises: BattleError where the file cannot be written; ValueError for numbers that are not probabilities.
+    Raises: InputError where the file cannot be written; ValueError for numbers that are not probabilities.
     """
     checked = np.asarray(probabilities, dtype=np.float64)
     if checked.shape != (len(ids), 3):
@@ -55,13 +55,13 @@ def write_submission(
 def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
     """Ids and float64 [n, 3], rows divided by their sums. Further columns are passed over.
 
-    Raises: BattleError for a missing column, a doubled or empty id, or a row that is not three shares of 1.
+    Raises: InputError for a missing column, a doubled or empty id, or a row that is not three shares of 1.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
             if missing := [name for name in ("id", *COLUMNS) if name not in (reader.fieldnames or [])]:
-                raise BattleError(
+                raise InputError(
                     f"column {missing[0]!r} is missing",
                     file=path,
                     found=list(reader.fieldnames or []),
@@ -73,15 +73,15 @@ def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray
                 name = cells["id"]
                 if not name or name in ids:
                     what = "id is empty" if not name else f"id is there already, in row {ids[name]}"
-                    raise BattleError(what, file=path, row=row, column="id", found=name, expected="an id of its own")
+                    raise InputError(what, file=path, row=row, column="id", found=name, expected="an id of its own")
                 ids[name] = row
                 values.append([_share(path, row, column, cells[column]) for column in COLUMNS])
                 if abs(sum(values[-1]) - 1) > SUM_TOLERANCE:
-                    raise BattleError(
+                    raise InputError(
                         "the three shares do not sum to 1", file=path, row=row, found=values[-1], expected="a sum of 1"
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BattleError(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
+        raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
     shares = np.asarray(values, dtype=np.float64).reshape(-1, 3)
     return list(ids), shares / shares.sum(axis=1, keepdims=True)
 
@@ -89,11 +89,11 @@ def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray
 def align(ids: Sequence[str], found: Sequence[str], values: FloatArray, file: str | os.PathLike[str]) -> FloatArray:
     """The rows of `values`, whose ids are `found`, in the order of `ids`; rows of other ids are left out.
 
-    Raises: BattleError for an id that `file` has not.
+    Raises: InputError for an id that `file` has not.
     """
     place = {name: row for row, name in enumerate(found)}
     if missing := [name for name in ids if name not in place]:
-        raise BattleError(
+        raise InputError(
             f"{len(missing)} of {len(ids)} ids are missing",
             file=file,
             column="id",
@@ -109,6 +109,6 @@ def _share(path: object, row: int, column: str, cell: str | None) -> float:
             return value
     except ValueError:
         pass
-    raise BattleError(
+    raise InputError(
         "not a share", file=path, row=row, column=column, found=cell, expected="a number from 0 to 1"
     ) from None

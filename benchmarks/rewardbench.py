@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.max_battles:
         battles = battles.select(np.linspace(0, len(battles) - 1, options.max_battles).astype(int))
     verdicts, subsets = np.asarray(list(battles["verdict"])), np.asarray(battles["source"])
-    drawn = Resampling(list(battles["group"]))
+    resampling = Resampling(list(battles["group"]))
     for model in options.models:
         scored = wins(*rewards(model, battles), verdicts)
         print(f"\n{model.name}: accuracy, 95 % interval, {len(battles):,} battles")
         for name in ["all", *sorted(set(subsets))]:
             inside = np.ones(len(battles), dtype=bool) if name == "all" else subsets == name
-            found = drawn.mean(scored, inside)
+            found = resampling.mean(scored, inside)
             print(f"{name:<45}{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f}) {found['battles']:>6}")
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.quiet import quiet_datasets
 from experiments.page import section_of, write_section
 from experiments.questions import Question, read_file
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(f"{name:<24}{one.question}{' (costly)' * one.costly}" for name, one in known.items()))
             return 0
         ask(chosen(known, options.questions), options)
-    except (BattleError, ValueError, OSError) as error:
+    except (InputError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import write_bytes_atomically
 from arena_data.quiet import quiet_datasets
 from benchmarks.leaderboard.blends import fitted_blend
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         picture.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(picture, draw(lines))
         write_section(options.page, SECTION, text_of(lines, len(bench.battles), len(curve.seeds)))
-    except (BattleError, ValueError, OSError) as error:
+    except (InputError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(f"{picture}, figures in {options.page}")

@@ -27,7 +27,7 @@ read from their cache (docs/LOG.md has what reading them took).
 
 
 def write_section(page: Path, name: str, text: str) -> None:
-    """Replaces the section of that name, or adds it at the end. Raises: BattleError where it cannot be written."""
+    """Replaces the section of that name, or adds it at the end. Raises: InputError where it cannot be written."""
     whole = page.read_text(encoding="utf-8") if page.exists() else HEAD
     first, last = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = f"{first}\n{text.rstrip()}\n{last}\n"

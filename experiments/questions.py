@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from benchmarks.leaderboard.systems import NEURAL_FLAGS
 from experiments.variants import variant_or_baseline
 from reward_model.baselines.neural.base import Neural
@@ -77,7 +77,7 @@ class Curve:
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Question], Curve]:
-    """Raises: BattleError, one line, for a file that cannot be read or says what is not known."""
+    """Raises: InputError, one line, for a file that cannot be read or says what is not known."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         seeds = tuple(content["seeds"])
@@ -89,9 +89,9 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Question], Curve]
         arms = {name: _arm(name, given, {}) for name, given in curve["arms"].items()}
         return questions, Curve(tuple(curve["battles"]), tuple(curve.get("seeds", seeds)), arms)
     except OSError as error:
-        raise BattleError(f"cannot be read ({error.strerror})", file=path) from error
+        raise InputError(f"cannot be read ({error.strerror})", file=path) from error
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BattleError(f"is broken: {' '.join(str(error).split())}", file=path) from error
+        raise InputError(f"is broken: {' '.join(str(error).split())}", file=path) from error
 
 
 def _question(name: str, given: dict[str, Any], seeds: tuple[int, ...]) -> Question:

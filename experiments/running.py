@@ -38,7 +38,7 @@ class Bench:
 
     @functools.cached_property
     def battles(self) -> datasets.Dataset:
-        """Each once, with its place. Raises: BattleError for battles that cannot be read."""
+        """Each once, with its place. Raises: InputError for battles that cannot be read."""
         return placed_battles(train_files(self.data_dir))
 
     def run(self, arms: Sequence[Arm], seeds: Sequence[int], battles: int | None = None, rerun: bool = False) -> None:

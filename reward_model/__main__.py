@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 
 # command: (module with `main(arguments) -> int`, what it does)
 COMMANDS = {
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = importlib.import_module(COMMANDS[given[0]][0]).main(given[1:])
         return status
-    except (BattleError, ValueError, OSError) as error:
+    except (InputError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.reading.in_memory import Text, make_battles
 from reward_model.model.margins import BattleScores
 from reward_model.predict.member import Job, MemberOptions
@@ -70,7 +70,7 @@ class RewardModel:
             batch_tokens: tokens of a batch, padding included; found for the device if None.
             style, calibrated: whether `compare` knows what style does to votes, and is calibrated.
 
-        Raises: BattleError or ModelError, one line, for what is not there or cannot be used.
+        Raises: InputError or ModelError, one line, for what is not there or cannot be used.
         """
         load = LoadOptions(base_model=base_model, dtype=dtype, device=device, merge=merge)
         options = MemberOptions(load=load, batch_tokens=batch_tokens, style=style, calibrated=calibrated)
@@ -87,10 +87,10 @@ class RewardModel:
         """The reward of each response, float64 [n], or of one: higher is better, among responses to the same prompt.
 
         What style explains is left out, as a policy trained on it should not learn length and lists. NaN where a text
-        cannot be scored. Raises: BattleError for a joint encoding, which knows no reward of one response.
+        cannot be scored. Raises: InputError for a joint encoding, which knows no reward of one response.
         """
         if self.member.run.config.encoding == "joint":
-            raise BattleError("a joint encoding has no reward of one response; use compare, or train with separate")
+            raise InputError("a joint encoding has no reward of one response; use compare, or train with separate")
         prompts, responses = _lists(prompt, response)
         rewards = self._scores(self.plain, prompts, responses, responses).reward_a
         return float(rewards[0]) if isinstance(prompt, str) else rewards
@@ -133,17 +133,17 @@ def _directory(name: str | os.PathLike[str], revision: str | None, token: str | 
         return Path(name)
     text = os.fspath(name)
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
-        raise BattleError("no such run directory", file=text, expected="a directory, or user/name on the Hub")
+        raise InputError("no such run directory", file=text, expected="a directory, or user/name on the Hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(text, revision=revision, token=token, allow_patterns=list(DOWNLOADED)))
     except LocalEntryNotFoundError as error:
-        raise BattleError("not on disk, and the Hub cannot be reached", file=text) from error
+        raise InputError("not on disk, and the Hub cannot be reached", file=text) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BattleError(f"neither a run directory nor a repository that can be read ({reason})", file=text) from error
+        raise InputError(f"neither a run directory nor a repository that can be read ({reason})", file=text) from error
 
 
 def _lists(*texts: str | Sequence[Text]) -> list[Sequence[Text]]:

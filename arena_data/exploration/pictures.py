@@ -19,7 +19,7 @@ from arena_data.webpage.drawing import (
     VERDICT_COLOURS,
     WON,
     Picture,
-    canvas,
+    open_canvas,
     percent,
     shorten,
 )
@@ -53,18 +53,18 @@ def draw_verdicts(figures: Figures) -> Picture | None:
     verdicts = figures["overview"]["verdicts"]
     if verdicts["A"]["share"] is None:
         return None
-    with canvas("verdicts", 1.5) as drawn:
+    with open_canvas("verdicts", 1.5) as canvas:
         for place, (label, share) in enumerate(verdicts.items()):
             value, low, high = (100 * share[key] for key in ("share", "low", "high"))
-            drawn.axes.barh(place, value, color=VERDICT_COLOURS[label], height=0.7)
-            drawn.axes.plot([low, high], [place, place], color=INK, linewidth=1.6)
-            drawn.axes.text(high + 1, place, percent(share["share"]), va="center", color=INK)
-        drawn.axes.set_yticks(range(3), ["A wins", "B wins", "tie"])
-        drawn.axes.invert_yaxis()
-        drawn.axes.set_xlim(0, max(100 * share["high"] for share in verdicts.values()) + 9)
-        drawn.axes.set_xlabel("share of battles, %")
+            canvas.axes.barh(place, value, color=VERDICT_COLOURS[label], height=0.7)
+            canvas.axes.plot([low, high], [place, place], color=INK, linewidth=1.6)
+            canvas.axes.text(high + 1, place, percent(share["share"]), va="center", color=INK)
+        canvas.axes.set_yticks(range(3), ["A wins", "B wins", "tie"])
+        canvas.axes.invert_yaxis()
+        canvas.axes.set_xlim(0, max(100 * share["high"] for share in verdicts.values()) + 9)
+        canvas.axes.set_xlabel("share of battles, %")
     a, b, tie = (percent(verdicts[label]["share"]) for label in verdicts)
-    return Picture(f"A wins {a}, B wins {b}, {tie} are ties", drawn.svg)
+    return Picture(f"A wins {a}, B wins {b}, {tie} are ties", canvas.svg)
 
 
 def draw_lengths(figures: Figures) -> Picture | None:
@@ -77,20 +77,20 @@ def draw_lengths(figures: Figures) -> Picture | None:
         ("response_a", "A", VERDICT_COLOURS["A"]),
         ("response_b", "B", VERDICT_COLOURS["B"]),
     )
-    with canvas("lengths", 2.7) as drawn:
+    with open_canvas("lengths", 2.7) as canvas:
         for name, label, colour in lines:
             counts = lengths["histogram"][name]
             style = "--" if label == "B" else "-"
-            drawn.axes.stairs(counts, edges, color=colour, linewidth=1.6, linestyle=style, label=label)
-        drawn.axes.set_xscale("log")
-        _plain_logarithm(drawn.axes.xaxis)
-        drawn.axes.set_xlabel("characters, all turns together")
-        drawn.axes.set_ylabel("battles")
-        drawn.axes.set_ylim(bottom=0)
-        drawn.axes.legend(loc="upper left")
+            canvas.axes.stairs(counts, edges, color=colour, linewidth=1.6, linestyle=style, label=label)
+        canvas.axes.set_xscale("log")
+        _plain_logarithm(canvas.axes.xaxis)
+        canvas.axes.set_xlabel("characters, all turns together")
+        canvas.axes.set_ylabel("battles")
+        canvas.axes.set_ylim(bottom=0)
+        canvas.axes.legend(loc="upper left")
     prompt, answer = (lengths["characters"][name]["median"] for name in ("prompt", "response_a"))
     return Picture(
-        f"Half of the prompts are under {prompt:,.0f} characters, half of A's responses under {answer:,.0f}", drawn.svg
+        f"Half of the prompts are under {prompt:,.0f} characters, half of A's responses under {answer:,.0f}", canvas.svg
     )
 
 
@@ -102,25 +102,25 @@ def draw_length_pairs(figures: Figures) -> Picture | None:
         return None
     edges = np.array(lengths["histogram"]["edges"])
     lowest = edges[np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))[0]]
-    with canvas("length-pairs", 3.6, grid="both") as drawn:
+    with open_canvas("length-pairs", 3.6, grid="both") as canvas:
         # A dot a cell in a few sizes: an empty cell costs nothing, and SVG stores each size once.
         middle = np.sqrt(edges[1:] * edges[:-1])
         sizes = np.ceil(6 * counts / counts.max())
         for size in range(1, 7):
             first, second = np.nonzero(sizes == size)
-            drawn.axes.plot(
+            canvas.axes.plot(
                 middle[first], middle[second], "o", color=ACCENT, markersize=1 + 0.8 * size, markeredgewidth=0
             )
-        drawn.axes.plot([lowest, edges[-1]], [lowest, edges[-1]], color=MUTED, linewidth=0.8, linestyle="--")
-        drawn.axes.set(xscale="log", yscale="log", xlim=(lowest, edges[-1]), ylim=(lowest, edges[-1]))
-        _plain_logarithm(drawn.axes.xaxis)
-        _plain_logarithm(drawn.axes.yaxis)
-        drawn.axes.set_xlabel("characters of A (a larger dot: more battles)")
-        drawn.axes.set_ylabel("characters of B")
+        canvas.axes.plot([lowest, edges[-1]], [lowest, edges[-1]], color=MUTED, linewidth=0.8, linestyle="--")
+        canvas.axes.set(xscale="log", yscale="log", xlim=(lowest, edges[-1]), ylim=(lowest, edges[-1]))
+        _plain_logarithm(canvas.axes.xaxis)
+        _plain_logarithm(canvas.axes.yaxis)
+        canvas.axes.set_xlabel("characters of A (a larger dot: more battles)")
+        canvas.axes.set_ylabel("characters of B")
     sight = (
         "A long response meets a long one" if rank > 0.3 else "The lengths of A and B have little to do with each other"
     )
-    return Picture(f"{sight}: rank correlation {rank:.2f}", drawn.svg)
+    return Picture(f"{sight}: rank correlation {rank:.2f}", canvas.svg)
 
 
 def draw_turns(figures: Figures) -> Picture | None:
@@ -132,16 +132,16 @@ def draw_turns(figures: Figures) -> Picture | None:
         for label, low, high in _TURN_GROUPS
     ]
     total = turns["single"]["of"]
-    with canvas("turns", 2.1, grid="y") as drawn:
-        bars = drawn.axes.bar(
+    with open_canvas("turns", 2.1, grid="y") as canvas:
+        bars = canvas.axes.bar(
             [label for label, _ in groups], [100 * count / total for _, count in groups], color=ACCENT
         )
-        drawn.axes.bar_label(bars, [f"{count:,}" for _, count in groups], padding=2, color=INK)
-        drawn.axes.set_xlabel("turns (on each bar: battles)")
-        drawn.axes.set_ylabel("% of battles")
-        drawn.axes.margins(y=0.15)
+        canvas.axes.bar_label(bars, [f"{count:,}" for _, count in groups], padding=2, color=INK)
+        canvas.axes.set_xlabel("turns (on each bar: battles)")
+        canvas.axes.set_ylabel("% of battles")
+        canvas.axes.margins(y=0.15)
     return Picture(
-        f"{percent(turns['single']['share'])} of battles have one turn; the longest has {turns['max']:.0f}", drawn.svg
+        f"{percent(turns['single']['share'])} of battles have one turn; the longest has {turns['max']:.0f}", canvas.svg
     )
 
 
@@ -151,47 +151,47 @@ def draw_verbosity(figures: Figures) -> Picture | None:
     if len(buckets) < 2:
         return None
     places = np.arange(len(buckets))
-    with canvas("verbosity", 3.0, grid="y") as drawn:
+    with open_canvas("verbosity", 3.0, grid="y") as canvas:
         for label, colour in VERDICT_COLOURS.items():
             shares = [bucket["verdicts"][label] for bucket in buckets]
             offset = {"A": -0.12, "B": 0.12, "tie": 0.0}[label]
-            drawn.axes.plot(places + offset, [100 * share["share"] for share in shares], color=colour, linewidth=1.2)
-            interval_dots(drawn.axes, places + offset, shares, colour, upright=True)
-            drawn.axes.plot([], [], color=colour, linewidth=3, label={"A": "A wins", "B": "B wins"}.get(label, label))
+            canvas.axes.plot(places + offset, [100 * share["share"] for share in shares], color=colour, linewidth=1.2)
+            interval_dots(canvas.axes, places + offset, shares, colour, upright=True)
+            canvas.axes.plot([], [], color=colour, linewidth=3, label={"A": "A wins", "B": "B wins"}.get(label, label))
         labels = [f"{bucket['median']:+,.0f}".replace("-", "−") for bucket in buckets]
-        drawn.axes.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor")
-        drawn.axes.set_xlabel("characters of A less those of B, median of each bucket")
-        drawn.axes.set_ylabel("% of battles")
-        drawn.axes.set_ylim(bottom=0)
-        drawn.figure.legend(loc="outside upper center", ncols=3)
+        canvas.axes.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor")
+        canvas.axes.set_xlabel("characters of A less those of B, median of each bucket")
+        canvas.axes.set_ylabel("% of battles")
+        canvas.axes.set_ylim(bottom=0)
+        canvas.figure.legend(loc="outside upper center", ncols=3)
     longer = verbosity["longer_wins"]
-    return Picture(f"The longer response wins {percent(longer['share'])} of decided battles", drawn.svg)
+    return Picture(f"The longer response wins {percent(longer['share'])} of decided battles", canvas.svg)
 
 
 def draw_self_promotion(figures: Figures) -> Picture | None:
     traits = {name: trait for name, trait in figures["self_promotion"].items() if trait["one_of_two"]["battles"]}
     if not traits:
         return None
-    with canvas("self-promotion", 0.9 + 0.5 * len(traits)) as drawn:
+    with open_canvas("self-promotion", 0.9 + 0.5 * len(traits)) as canvas:
         for place, trait in enumerate(traits.values()):
             left = 0.0
             for outcome, colour in (("won", WON), ("tied", VERDICT_COLOURS["tie"]), ("lost", LOST)):
                 width = 100 * trait["one_of_two"][outcome]["share"]
-                drawn.axes.barh(place, width, left=left, color=colour, height=0.6, edgecolor=PAPER)
+                canvas.axes.barh(place, width, left=left, color=colour, height=0.6, edgecolor=PAPER)
                 if width > 14:
-                    drawn.axes.text(
+                    canvas.axes.text(
                         left + width / 2, place, f"{outcome} {width:.0f} %", ha="center", va="center", color=PAPER
                     )
                 left += width
         names = [f"{TRAIT_WORDS[name]}\n({trait['one_of_two']['battles']:,} battles)" for name, trait in traits.items()]
-        drawn.axes.set_yticks(range(len(traits)), names)
-        drawn.axes.invert_yaxis()
-        drawn.axes.set_xlim(0, 100)
-        drawn.axes.set_xlabel("% of battles in which one of the two does")
+        canvas.axes.set_yticks(range(len(traits)), names)
+        canvas.axes.invert_yaxis()
+        canvas.axes.set_xlim(0, 100)
+        canvas.axes.set_xlabel("% of battles in which one of the two does")
     name, trait = next(iter(traits.items()))
     won = percent(trait["one_of_two"]["won_of_decided"]["share"])
     return Picture(
-        f"A response that {TRAIT_WORDS[name]} wins {won} of decided battles against one that does not", drawn.svg
+        f"A response that {TRAIT_WORDS[name]} wins {won} of decided battles against one that does not", canvas.svg
     )
 
 
@@ -199,12 +199,12 @@ def draw_style(figures: Figures) -> Picture | None:
     rows = [row for row in figures["style"] if row["won_of_decided"]["share"] is not None][:STYLE_SHOWN]
     if not rows:
         return None
-    with canvas("style", 0.7 + 0.21 * len(rows)) as drawn:
-        drawn.axes.axvline(50, color=MUTED, linewidth=1)
-        interval_dots(drawn.axes, np.arange(len(rows)), [row["won_of_decided"] for row in rows], ACCENT)
-        drawn.axes.set_yticks(range(len(rows)), [shorten(row["feature"]) for row in rows])
-        drawn.axes.invert_yaxis()
-        drawn.axes.set_xlabel("the response with more of it wins, % of decided battles")
+    with open_canvas("style", 0.7 + 0.21 * len(rows)) as canvas:
+        canvas.axes.axvline(50, color=MUTED, linewidth=1)
+        interval_dots(canvas.axes, np.arange(len(rows)), [row["won_of_decided"] for row in rows], ACCENT)
+        canvas.axes.set_yticks(range(len(rows)), [shorten(row["feature"]) for row in rows])
+        canvas.axes.invert_yaxis()
+        canvas.axes.set_xlabel("the response with more of it wins, % of decided battles")
     first = rows[0]
     clear = first["won_of_decided"]["low"] > 0.5 or first["won_of_decided"]["high"] < 0.5
     name, value = first["feature"], percent(first["won_of_decided"]["share"])
@@ -213,20 +213,20 @@ def draw_style(figures: Figures) -> Picture | None:
         if clear
         else "No style feature clearly sways the verdict"
     )
-    return Picture(title, drawn.svg)
+    return Picture(title, canvas.svg)
 
 
 def draw_languages(figures: Figures) -> Picture | None:
     rows = figures["languages"]
     if len(rows) < 2:
         return None
-    with canvas("languages", 0.7 + 0.23 * len(rows)) as drawn:
-        bars = drawn.axes.barh(range(len(rows)), [row["battles"]["count"] for row in rows], color=ACCENT, height=0.7)
-        drawn.axes.bar_label(bars, [percent(row["battles"]["share"]) for row in rows], padding=3, color=INK)
-        drawn.axes.set_yticks(range(len(rows)), [shorten(row["language"]) for row in rows])
-        drawn.axes.invert_yaxis()
-        drawn.axes.margins(x=0.15)
-        drawn.axes.set_xlabel("battles")
+    with open_canvas("languages", 0.7 + 0.23 * len(rows)) as canvas:
+        bars = canvas.axes.barh(range(len(rows)), [row["battles"]["count"] for row in rows], color=ACCENT, height=0.7)
+        canvas.axes.bar_label(bars, [percent(row["battles"]["share"]) for row in rows], padding=3, color=INK)
+        canvas.axes.set_yticks(range(len(rows)), [shorten(row["language"]) for row in rows])
+        canvas.axes.invert_yaxis()
+        canvas.axes.margins(x=0.15)
+        canvas.axes.set_xlabel("battles")
     return Picture(
-        f"{shorten(rows[0]['language'])} makes up {percent(rows[0]['battles']['share'])} of battles", drawn.svg
+        f"{shorten(rows[0]['language'])} makes up {percent(rows[0]['battles']['share'])} of battles", canvas.svg
     )

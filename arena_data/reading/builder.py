@@ -22,7 +22,7 @@ import pyarrow as pa
 import xxhash
 from datasets.builder import Key
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.reading.cleaning import clean_turns, is_blank
 from arena_data.reading.files import container, read_blocks
 from arena_data.reading.formats import WANTED, BlockReader, Draft, Labels, Segment
@@ -46,7 +46,7 @@ class ArenaConfig(datasets.BuilderConfig):
 class ArenaBattles(datasets.ArrowBasedBuilder):
     """Battles with the columns of `arena_data.schema.FEATURES`, in the order of the files and of their rows.
 
-    Raises: BattleError for input that cannot be read; `download_and_prepare` wraps it in a DatasetGenerationError.
+    Raises: InputError for input that cannot be read; `download_and_prepare` wraps it in a DatasetGenerationError.
     """
 
     BUILDER_CONFIG_CLASS = ArenaConfig
@@ -88,7 +88,7 @@ class IdRegister:
     blocks: list[tuple[str, int, list[str]]] = field(default_factory=list)
 
     def add(self, ids: list[Any], file: str, file_index: int, first_row: int) -> list[str]:
-        """Ids as text; rows without one are named by file and row. Raises: BattleError for an id seen before."""
+        """Ids as text; rows without one are named by file and row. Raises: InputError for an id seen before."""
         names = [
             f"{file_index}-{row}" if value is None or value == "" else str(value)
             for row, value in enumerate(ids, start=first_row)
@@ -100,13 +100,13 @@ class IdRegister:
         self.seen |= fresh
         return names
 
-    def _doubled(self) -> BattleError:
+    def _doubled(self) -> InputError:
         places: dict[str, tuple[str, int]] = {}
         for file, first_row, names in self.blocks:
             for row, name in enumerate(names, start=first_row):
                 if name in places:
                     before = "row {1}" if places[name][0] == file else "{0}, row {1}"
-                    return BattleError(
+                    return InputError(
                         f"duplicate id, the same as in {before.format(*places[name])}",
                         file=file,
                         row=row,

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.reading.json_rows import json_rows, refuse_utf16
 
 CONTAINERS = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
@@ -71,7 +71,7 @@ class _Columns(Mapping[str, list[Any]]):
 def container(file: str) -> tuple[str, str | None]:
     """What a file holds, and how it is compressed, by its name: `("csv", "gzip")` for `train.csv.gz`.
 
-    Raises: BattleError for any other ending.
+    Raises: InputError for any other ending.
     """
     # Only a URL has a query; a local file's name may hold a question mark.
     path = PurePosixPath(file.split("::")[0].split("?")[0] if "://" in file else file)
@@ -81,7 +81,7 @@ def container(file: str) -> tuple[str, str | None]:
         suffix = path.with_suffix("").suffix.lower()
     if suffix not in CONTAINERS:
         endings = " ".join(CONTAINERS)
-        raise BattleError("not a file of battles", file=file, expected=f"{endings}, plain or .gz or .zst")
+        raise InputError("not a file of battles", file=file, expected=f"{endings}, plain or .gz or .zst")
     return CONTAINERS[suffix], compression
 
 
@@ -99,16 +99,16 @@ def read_blocks(file: str, wanted: Collection[str]) -> Generator[Block, None, No
         file: path or URL.
         wanted: columns worth reading; others are passed over: some releases hold a conversation thrice.
 
-    Raises: BattleError where the file cannot be read as what its name says.
+    Raises: InputError where the file cannot be read as what its name says.
     """
     kind = container(file)[0]
     readers = {"csv": _csv_blocks, "parquet": _parquet_blocks, "json": _json_blocks}
     try:
         yield from _ahead(readers[kind](file, wanted))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise BattleError(f"cannot be opened ({error.strerror or error})", file=file) from error
+        raise InputError(f"cannot be opened ({error.strerror or error})", file=file) from error
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
-        raise BattleError(f"cannot be read as {kind}: {error}", file=file, fix="is the file whole?") from error
+        raise InputError(f"cannot be read as {kind}: {error}", file=file, fix="is the file whole?") from error
 
 
 def _ahead(blocks: Iterator[Block]) -> Iterator[Block]:
@@ -133,12 +133,12 @@ def _header(file: str) -> list[str]:
     try:
         names = next(csv.reader(io.StringIO(start.decode("utf-8-sig", "replace"), newline="")), [])
     except csv.Error as error:
-        raise BattleError(f"has no readable header ({error})", file=file, fix="is a quote left open?") from error
+        raise InputError(f"has no readable header ({error})", file=file, fix="is a quote left open?") from error
     if not names:
-        raise BattleError("is empty", file=file, expected="a header line and battles")
+        raise InputError("is empty", file=file, expected="a header line and battles")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise BattleError("column named twice", file=file, column=sorted(twice)[0], fix="rename one of them")
+        raise InputError("column named twice", file=file, column=sorted(twice)[0], fix="rename one of them")
     return names
 
 
@@ -185,7 +185,7 @@ def _csv_blocks(file: str, wanted: Collection[str]) -> Iterator[Block]:
         except pa.ArrowInvalid as error:
             if invalid:
                 found, expected = f"{invalid[0].actual_columns} cells", f"{len(names)}, as in the header"
-                raise BattleError(
+                raise InputError(
                     "a row of another length",
                     file=file,
                     row=_uneven_row(file, block_bytes),
@@ -256,13 +256,13 @@ def _json_blocks(file: str, wanted: Collection[str]) -> Iterator[Block]:
         for row in json_rows(file, io.BufferedReader(stream)):
             lines_read += 1
             if not isinstance(row, dict):
-                raise BattleError("not an object", file=file, row=lines_read, found=row, expected="a JSON object")
+                raise InputError("not an object", file=file, row=lines_read, found=row, expected="a JSON object")
             rows.append(row)
             if len(rows) == ROWS_PER_BLOCK:
                 yield _row_block(file, first_row, rows, wanted)
                 first_row, rows = first_row + len(rows), []
     if lines_read == 0:
-        raise BattleError("is empty", file=file, expected="battles")
+        raise InputError("is empty", file=file, expected="battles")
     if rows:
         yield _row_block(file, first_row, rows, wanted)
 

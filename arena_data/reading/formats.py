@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.reading import json_lists, verdicts
 from arena_data.reading.conversations import as_messages, turns
 from arena_data.reading.files import Block
@@ -59,18 +59,18 @@ class Draft:
 
 
 def family_of(columns: Sequence[str], file: str) -> str:
-    """Raises: BattleError where the columns are of no known family, or one of a family is missing."""
+    """Raises: InputError where the columns are of no known family, or one of a family is missing."""
     for family, needed in FAMILIES.items():
         if set(needed) <= set(columns):
             some = [name for name in ONE_HOT if name in columns]
             if some and len(some) < 3:
                 missing = next(name for name in ONE_HOT if name not in columns)
-                raise BattleError("missing column", file=file, column=missing, expected=f"all of {', '.join(ONE_HOT)}")
+                raise InputError("missing column", file=file, column=missing, expected=f"all of {', '.join(ONE_HOT)}")
             return family
     nearest = max(FAMILIES.values(), key=lambda needed: sum(name in columns for name in needed) / len(needed))
     missing = next(name for name in nearest if name not in columns)
     known = "; or ".join(", ".join(needed) for needed in FAMILIES.values())
-    raise BattleError("missing column", file=file, column=missing, found=list(columns)[:12], expected=known)
+    raise InputError("missing column", file=file, column=missing, found=list(columns)[:12], expected=known)
 
 
 class BlockReader:
@@ -127,14 +127,14 @@ class BlockReader:
 
     def _error(
         self, block: Block, index: int, column: str, what: str, error: ValueError, fix: str | None = None
-    ) -> BattleError:
+    ) -> InputError:
         found = block.columns[column][index]
-        return BattleError(
+        return InputError(
             what, file=self.file, row=block.row_number(index), column=column, found=found, expected=str(error), fix=fix
         )
 
     def _each(self, block: Block, column: str, what: str, read: Callable[[Any], Any]) -> list[Any]:
-        """`read` over a column, with a ValueError turned into a BattleError that says where."""
+        """`read` over a column, with a ValueError turned into a InputError that says where."""
         values = []
         for index, value in enumerate(block.columns[column]):
             try:
@@ -222,9 +222,9 @@ class BlockReader:
         columns = [name for name in ("votes", ONE_HOT[0], "winner", "teacher", TEACHER[0]) if name in block.columns]
         if not columns:
             ways = f"{', '.join(ONE_HOT)}; or winner; or votes; or teacher"
-            raise BattleError("no column of verdicts", file=self.file, found=list(block.columns), expected=ways)
+            raise InputError("no column of verdicts", file=self.file, found=list(block.columns), expected=ways)
         row = block.row_number(found.index(None))
-        raise BattleError(
+        raise InputError(
             "no verdict",
             file=self.file,
             row=row,
@@ -246,7 +246,7 @@ class BlockReader:
             try:
                 rows.append(read(cells))
             except (TypeError, ValueError) as error:  # TypeError: a cell of JSON that is a list or an object.
-                raise BattleError(
+                raise InputError(
                     "not a verdict",
                     file=self.file,
                     row=block.row_number(index),

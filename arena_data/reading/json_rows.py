@@ -11,17 +11,17 @@ from typing import Any
 
 import orjson
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 
 
 def refuse_utf16(file: str, start: bytes) -> None:
-    """Raises: BattleError where a file begins with the mark of UTF-16."""
+    """Raises: InputError where a file begins with the mark of UTF-16."""
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise BattleError("is UTF-16", file=file, expected="UTF-8", fix="save it as UTF-8")
+        raise InputError("is UTF-16", file=file, expected="UTF-8", fix="save it as UTF-8")
 
 
 def json_rows(file: str, stream: io.BufferedReader) -> Iterator[Any]:
-    """The rows of a stream, whatever their type. Raises: BattleError where it is not JSON, naming the row."""
+    """The rows of a stream, whatever their type. Raises: InputError where it is not JSON, naming the row."""
     first = stream.readline().removeprefix(b"\xef\xbb\xbf")
     refuse_utf16(file, first)
     while first.isspace():
@@ -41,17 +41,17 @@ def json_rows(file: str, stream: io.BufferedReader) -> Iterator[Any]:
                 try:
                     yield parse_json(line)
                 except ValueError as error:
-                    raise BattleError(f"not JSON ({error})", file=file, row=number, found=line[:200]) from error
+                    raise InputError(f"not JSON ({error})", file=file, row=number, found=line[:200]) from error
         return
     try:
         document = parse_json(first + stream.read()) if first else []
     except ValueError as error:
-        raise BattleError(f"not JSON ({error})", file=file, row=1, found=first[:200]) from error
+        raise InputError(f"not JSON ({error})", file=file, row=1, found=first[:200]) from error
     if isinstance(document, dict):
         lists = [value for value in document.values() if isinstance(value, list)]
         document = lists[0] if len(document) == len(lists) == 1 else [document]
     if not isinstance(document, list):
-        raise BattleError("not battles", file=file, found=document, expected="a list of JSON objects")
+        raise InputError("not battles", file=file, found=document, expected="a list of JSON objects")
     yield from document
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import datasets
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import write_bytes_atomically
 from arena_data.reading.verdicts import voted
 from arena_data.splits.write_split import battle_line
@@ -19,13 +19,13 @@ from arena_data.submission import FloatArray, read_submission
 def read_teachers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, FloatArray]:
     """Float64 [3] by id, P(A), P(B), P(tie), from files that share no id.
 
-    Raises: BattleError for a file that `read_submission` refuses, or an id in two of them.
+    Raises: InputError for a file that `read_submission` refuses, or an id in two of them.
     """
     teachers: dict[str, FloatArray] = {}
     for path in paths:
         ids, shares = read_submission(path)
         if doubled := [name for name in ids if name in teachers]:
-            raise BattleError(
+            raise InputError(
                 f"{len(doubled)} ids are in an earlier --teacher file too",
                 file=path,
                 column="id",
@@ -44,13 +44,13 @@ def write_taught(
     A verdict that was an earlier teacher's goes with it: the battle takes the new one, or is left out.
 
     Returns: the number of battles `written`, of those `untaught` (people's verdict, no teacher), and `left_out` (neither).
-    Raises: BattleError for teachers that cannot be read or match no battle, ids of theirs that match none, or a file
+    Raises: InputError for teachers that cannot be read or match no battle, ids of theirs that match none, or a file
         that cannot be written.
     """
     by_id = read_teachers(teachers)
     known = set(battles["id"])
     if strangers := [name for name in by_id if name not in known]:
-        raise BattleError(
+        raise InputError(
             f"{len(strangers)} of the teacher's {len(by_id)} ids match no battle",
             file=", ".join(map(str, teachers)),
             column="id",
@@ -58,7 +58,7 @@ def write_taught(
             fix="name every file of battles the teacher judged",
         )
     if not by_id:
-        raise BattleError("the teacher judges no battle", file=", ".join(map(str, teachers)))
+        raise InputError("the teacher judges no battle", file=", ".join(map(str, teachers)))
     counts = {"written": 0, "untaught": 0, "left_out": 0}
     lines = []
     for row in battles:

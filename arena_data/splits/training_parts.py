@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.quiet import quiet_datasets
 from arena_data.reading.verdicts import voted
@@ -25,10 +25,10 @@ def read_training_battles(train_file: Sequence[str], max_battles: int | None = N
         train_file: files, globs or Hub ids of labelled battles.
         max_battles: take only so many, the first ones.
 
-    Raises: BattleError for input that cannot be read.
+    Raises: InputError for input that cannot be read.
     """
     if not train_file:
-        raise BattleError("no battles to train on", fix="give --train_file")
+        raise InputError("no battles to train on", fix="give --train_file")
     battles, doubles = drop_duplicates(load_battles(train_file, labels="required"))
     if doubles:
         print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
@@ -45,7 +45,7 @@ def read_training_split(
         eval_file: held-out battles, if they are files of their own; those that only a teacher judged are left out.
         split: as for `arena_data.splits.folds.training_split`.
 
-    Raises: BattleError for input that cannot be read, ValueError for a split that cannot be made.
+    Raises: InputError for input that cannot be read, ValueError for a split that cannot be made.
     """
     battles = read_training_battles(train_file, max_battles)
     held_out = None

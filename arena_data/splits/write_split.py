@@ -22,7 +22,7 @@ def write_split(battles: datasets.Dataset, folder: str, test_share: float, seed:
         battles: as `load_battles` gives them; verdicts and a teacher's probabilities go along where there are any.
         test_share: of the battles, above 0 and below 1; prompts are kept whole and verdicts in proportion.
 
-    Raises: ValueError for a share out of range; BattleError where a file cannot be written.
+    Raises: ValueError for a share out of range; InputError where a file cannot be written.
     """
     if not 0 < test_share < 1:
         raise ValueError(f"test_share is {test_share}; expected a number above 0 and below 1")

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.style.lengths import LENGTH_FEATURES, LENGTH_NOTES, length_features
 from arena_data.style.phrases import names_itself, pleads_being_an_ai, praises_itself, refuses
 from arena_data.style.words import EMOJI, lower, split_words
@@ -273,11 +273,11 @@ def style_arrays(battles: datasets.Dataset, *, num_proc: int | None = None, prog
         progress: whether to show a progress bar.
 
     Raises:
-        BattleError: a column is missing.
+        InputError: a column is missing.
     """
     for column in _COLUMNS:
         if column not in battles.column_names:
-            raise BattleError("missing column", column=column, found=battles.column_names, expected="battles")
+            raise InputError("missing column", column=column, found=battles.column_names, expected="battles")
     texts = battles.select_columns(list(_COLUMNS))
     starts = range(0, len(texts), _CHUNK)
     if num_proc is None:

@@ -120,23 +120,23 @@ class Picture:
 
 
 class Canvas:
-    """Holds the picture while it is drawn; `svg` is filled when the `with` block of `canvas` ends."""
+    """Holds the picture while it is drawn; `svg` is filled when the `with` block of `open_canvas` ends."""
 
     def __init__(self, figure: Figure, axes: Axes):
         self.figure, self.axes, self.svg = figure, axes, ""
 
 
 @contextmanager
-def canvas(name: str, height: float, width: float = WIDTH, *, grid: str = "x") -> Iterator[Canvas]:
+def open_canvas(name: str, height: float, width: float = WIDTH, *, grid: str = "x") -> Iterator[Canvas]:
     """A figure with one pair of axes. name: letters and hyphens, unique on the page; height, width: inches."""
     with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height), layout="constrained")
-        drawn = Canvas(figure, figure.add_subplot())
-        drawn.axes.grid(False)
-        drawn.axes.grid(True, axis=grid)  # type: ignore[arg-type]
-        drawn.axes.tick_params(length=0)
-        yield drawn
-        drawn.svg = _to_svg(figure, name)
+        canvas = Canvas(figure, figure.add_subplot())
+        canvas.axes.grid(False)
+        canvas.axes.grid(True, axis=grid)  # type: ignore[arg-type]
+        canvas.axes.tick_params(length=0)
+        yield canvas
+        canvas.svg = _to_svg(figure, name)
 
 
 def percent(value: float | None, digits: int = 1) -> str:

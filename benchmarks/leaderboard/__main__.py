@@ -16,7 +16,7 @@ from pathlib import Path
 import datasets
 from tqdm import tqdm
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.quiet import quiet_datasets
 from arena_data.splits.folds import drop_duplicates, training_split
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(options)
         rows = write_page(options.page, options.output_dir, options.num_folds)
-    except (BattleError, ValueError, OSError) as error:
+    except (InputError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(f"{rows} systems in {options.page}")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs every fold that is asked for and not done. Raises: BattleError for battles that cannot be read."""
+    """Runs every fold that is asked for and not done. Raises: InputError for battles that cannot be read."""
     folds = range(options.num_folds) if options.folds is None else options.folds
     jobs = [(name, fold) for fold in folds for name in options.systems if not done(options, name, fold)]
     if not jobs:

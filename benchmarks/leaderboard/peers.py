@@ -24,7 +24,7 @@ from arena_data.file_io import write_bytes_atomically
 from arena_data.splits.folds import training_split
 from benchmarks.leaderboard.systems import placed_battles
 from reward_model.calibration import calibration
-from reward_model.model.score_layer import find
+from reward_model.model.score_layer import find_score_layer
 from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.encoding import BattleEncoder
@@ -120,7 +120,7 @@ def ours(
     prior = verdicts["train"].mean(axis=0)
     model = load_model(model_arguments, tokenizer, style_features=features, tie_bias=tie_bias_of(prior, "davidson"))
     if scale is not None:
-        start_from_style(find(model), parts["train"], style["train"], scale, "davidson")
+        start_from_style(find_score_layer(model), parts["train"], style["train"], scale, "davidson")
     rows = {name: training_rows(part, encoder, style.get(name), scale) for name, part in parts.items()}
     allowed, _ = budget(options, tokenizer, parts)
     tokens = tokens_of(rows["train"])

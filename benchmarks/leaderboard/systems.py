@@ -105,7 +105,7 @@ def train_files(data_dir: Path) -> list[Path]:
 
 
 def placed_battles(files: Sequence[str | Path]) -> datasets.Dataset:
-    """Each battle once, with its `place` among them. Raises: BattleError for battles that cannot be read."""
+    """Each battle once, with its `place` among them. Raises: InputError for battles that cannot be read."""
     battles, _ = drop_duplicates(load_battles(files, labels="required"))
     return battles.add_column("place", list(range(len(battles))))
 

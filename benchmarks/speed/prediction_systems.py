@@ -16,7 +16,7 @@ from arena_data.loading import load_battles
 from arena_data.transcripts.rendering import adds_special_tokens, render
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.backbone import dtype_named, set_pad_token
-from reward_model.model.score_layer import install, score_module_name
+from reward_model.model.score_layer import install_score_layer, score_module_name
 from reward_model.quiet import quiet_transformers
 from reward_model.run_directory.settings import RewardModelConfig
 from reward_model.run_directory.writing import write_run
@@ -85,7 +85,7 @@ def make_run(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     tokenizer = load_tokenizer(options.model)
     model = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=1, dtype=torch.float32)
-    install(model, style_features=0, tie_bias=0.0)
+    install_score_layer(model, style_features=0, tie_bias=0.0)
     set_pad_token(model, tokenizer)
     folder = Path(options.output_dir)
     model.save_pretrained(folder)

@@ -71,7 +71,7 @@ def audit(
     probabilities = np.exp(log_probs)
     verdicts = np.asarray(voted, np.float64)
     groups = battles["group"][:]
-    drawn = Resampling(groups, seed=seed)
+    resampling = Resampling(groups, seed=seed)
     model, people = win_share(probabilities) - 0.5, win_share(verdicts) - 0.5
     doublings = length_doublings(counted)
     languages, recorded = languages_of(battles)
@@ -81,8 +81,8 @@ def audit(
     swap_rows, swaps = swap_trial(battles, order, max_battles)
     answers = _predict_all(predict, [swaps, *(trial.variants for trial in trials)])
 
-    length = compare_slopes(drawn, model, people, doublings)
-    traits = {trait: observed_trait(drawn, model, people, counted, trait) for trait in TRAITS}
+    length = compare_slopes(resampling, model, people, doublings)
+    traits = {trait: observed_trait(resampling, model, people, counted, trait) for trait in TRAITS}
     changed = [
         _changed(trial, probabilities, np.exp(answer), groups, length, traits, seed)
         for trial, answer in zip(trials, answers[1:], strict=True)
@@ -91,12 +91,12 @@ def audit(
         "battles": len(battles),
         "probed_at_most": max_battles,
         "position": {
-            "observed": compare_means(drawn, 2 * model, 2 * people),
+            "observed": compare_means(resampling, 2 * model, 2 * people),
             "swapped": _swapped(log_probs[swap_rows], answers[0], [groups[row] for row in swap_rows], seed),
         },
         "verbosity": {
             "per_doubling": length,
-            "curve": length_curve(drawn, model + 0.5, people + 0.5, doublings),
+            "curve": length_curve(resampling, model + 0.5, people + 0.5, doublings),
             "changed": _of_family(changed, "verbosity"),
         },
         "formatting": {
@@ -110,7 +110,7 @@ def audit(
         "language": {
             "recorded": recorded,
             "observed": [traits["other_script"]],
-            "languages": describe_languages(languages, drawn, probabilities, verdicts, doublings),
+            "languages": describe_languages(languages, resampling, probabilities, verdicts, doublings),
         },
     }
 
@@ -155,7 +155,7 @@ def _changed(
     probe, old = trial.probe, before[trial.rows]
     sign = np.where(np.array(trial.sides) == "a", 1.0, -1.0)
     gain = sign * (win_share(after) - win_share(old)) if len(old) else np.zeros(0)
-    drawn = Resampling([groups[row] for row in trial.rows], seed=seed)
+    resampling = Resampling([groups[row] for row in trial.rows], seed=seed)
     if probe.trait is None:
         factor = float(trial.growth.mean()) if len(old) else 0.0
         expected = {name: _scaled(length[name], factor) for name in ("model", "people")}
@@ -169,9 +169,9 @@ def _changed(
         "label": probe.label,
         "battles": len(old),
         "length_factor": float(2.0 ** trial.growth.mean()) if len(old) else None,
-        "win_share": drawn.mean(gain),
-        "tie": drawn.mean(after[:, 2] - old[:, 2]),
-        "gains": drawn.mean(gain > 0),
+        "win_share": resampling.mean(gain),
+        "tie": resampling.mean(after[:, 2] - old[:, 2]),
+        "gains": resampling.mean(gain > 0),
         "expected": expected,
     }
 

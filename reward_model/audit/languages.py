@@ -19,7 +19,7 @@ SHOWN = 8
 
 
 def describe_languages(
-    languages: list[str], drawn: Resampling, model: np.ndarray, people: np.ndarray, doublings: np.ndarray
+    languages: list[str], resampling: Resampling, model: np.ndarray, people: np.ndarray, doublings: np.ndarray
 ) -> list[Figures]:
     """Ties and the pull of length, by language, most frequent first; those of few battles together.
 
@@ -36,8 +36,8 @@ def describe_languages(
         {
             "language": name,
             "battles": int(inside.sum()),
-            "tie": compare_means(drawn, model[:, 2], people[:, 2], inside),
-            "per_doubling": compare_slopes(drawn, model_share, people_share, np.where(inside, doublings, 0.0)),
+            "tie": compare_means(resampling, model[:, 2], people[:, 2], inside),
+            "per_doubling": compare_slopes(resampling, model_share, people_share, np.where(inside, doublings, 0.0)),
         }
         for name, inside in groups
     ]

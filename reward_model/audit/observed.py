@@ -53,16 +53,20 @@ def _compared(model: Estimate, people: Estimate, difference: Estimate) -> Figure
 
 
 def compare_means(
-    drawn: Resampling, model: np.ndarray, people: np.ndarray, inside: np.ndarray | None = None
+    resampling: Resampling, model: np.ndarray, people: np.ndarray, inside: np.ndarray | None = None
 ) -> Figures:
     """Means of both over the battles of a mask, with that of the difference. model, people: float [n]."""
-    return _compared(drawn.mean(model, inside), drawn.mean(people, inside), drawn.mean(model - people, inside))
+    return _compared(
+        resampling.mean(model, inside), resampling.mean(people, inside), resampling.mean(model - people, inside)
+    )
 
 
-def compare_slopes(drawn: Resampling, model: np.ndarray, people: np.ndarray, predictor: np.ndarray) -> Figures:
+def compare_slopes(resampling: Resampling, model: np.ndarray, people: np.ndarray, predictor: np.ndarray) -> Figures:
     """Slopes of both on an antisymmetric predictor float [n], with that of the difference."""
     return _compared(
-        drawn.slope(model, predictor), drawn.slope(people, predictor), drawn.slope(model - people, predictor)
+        resampling.slope(model, predictor),
+        resampling.slope(people, predictor),
+        resampling.slope(model - people, predictor),
     )
 
 
@@ -80,7 +84,9 @@ def has_trait(style: StyleArrays, trait: str) -> tuple[np.ndarray, np.ndarray]:
     return has_a, has_b
 
 
-def observed_trait(drawn: Resampling, model: np.ndarray, people: np.ndarray, style: StyleArrays, trait: str) -> Figures:
+def observed_trait(
+    resampling: Resampling, model: np.ndarray, people: np.ndarray, style: StyleArrays, trait: str
+) -> Figures:
     """Win share above one half of the response that has the trait, where the other has not.
 
     model, people: float [n], A's win share less one half.
@@ -88,11 +94,11 @@ def observed_trait(drawn: Resampling, model: np.ndarray, people: np.ndarray, sty
     has_a, has_b = has_trait(style, trait)
     sign = has_a.astype(np.float64) - has_b
     return {"trait": trait, "label": TRAITS[trait][0], "battles": int(np.count_nonzero(sign))} | compare_means(
-        drawn, sign * model, sign * people, sign != 0
+        resampling, sign * model, sign * people, sign != 0
     )
 
 
-def length_curve(drawn: Resampling, model: np.ndarray, people: np.ndarray, doublings: np.ndarray) -> list[Figures]:
+def length_curve(resampling: Resampling, model: np.ndarray, people: np.ndarray, doublings: np.ndarray) -> list[Figures]:
     """A's win share by how much longer A is, in buckets of about equal size. model, people: float [n], win shares."""
     edges = np.unique(np.quantile(doublings, np.linspace(0, 1, LENGTH_BUCKETS + 1)[1:-1]))
     bucket_of_battle = np.searchsorted(edges, doublings, side="left")
@@ -100,5 +106,5 @@ def length_curve(drawn: Resampling, model: np.ndarray, people: np.ndarray, doubl
     for bucket in np.unique(bucket_of_battle):
         inside = bucket_of_battle == bucket
         median = float(np.median(doublings[inside]))
-        curve.append({"doublings": median} | compare_means(drawn, model, people, inside))
+        curve.append({"doublings": median} | compare_means(resampling, model, people, inside))
     return curve

@@ -24,7 +24,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_json
 from reward_model.calibration.calibration import Calibration
 
@@ -108,14 +108,14 @@ class Baseline(ABC):
         calibration: Calibration | None = None,
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes a directory that `read_baseline` reads. Raises: BattleError where it cannot be written."""
+        """Writes a directory that `read_baseline` reads. Raises: InputError where it cannot be written."""
         folder = Path(directory)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / BASELINE).unlink(missing_ok=True)
             self.save_state(folder)
         except OSError as error:
-            raise BattleError(f"cannot be written: {error.strerror or error}", file=folder) from error
+            raise InputError(f"cannot be written: {error.strerror or error}", file=folder) from error
         about = {"kind": self.kind, "options": asdict(self), "versions": dict(self.versions)}
         contents: dict[str, Any] = {
             CALIBRATION: (calibration or Calibration()).to_json(),
@@ -157,7 +157,7 @@ def load_baseline(directory: str | os.PathLike[str]) -> Baseline:
 def read_baseline(directory: str | os.PathLike[str]) -> StoredBaseline:
     """The fitted system with its calibration and figures.
 
-    Raises: BattleError, one line, naming the file that is missing, broken or of another version.
+    Raises: InputError, one line, naming the file that is missing, broken or of another version.
     """
     folder = Path(directory)
     about = read_json(folder / BASELINE, json_object)
@@ -170,13 +170,13 @@ def read_baseline(directory: str | os.PathLike[str]) -> StoredBaseline:
         if about["versions"] != dict(kind.versions):
             raise ValueError(f"made with versions {about['versions']} of its features, this is {dict(kind.versions)}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BattleError(f"is broken: {error}", file=folder / BASELINE, fix="train it again") from error
+        raise InputError(f"is broken: {error}", file=folder / BASELINE, fix="train it again") from error
     try:
         baseline.load_state(folder)
-    except BattleError:
+    except InputError:
         raise
     except Exception as error:  # each library has its own way of refusing a broken file
-        raise BattleError(
+        raise InputError(
             f"cannot be read as a {about['kind']} baseline: {error}", file=folder, fix="train it again"
         ) from error
     calibration = read_json(folder / CALIBRATION, Calibration.from_json)
@@ -184,8 +184,8 @@ def read_baseline(directory: str | os.PathLike[str]) -> StoredBaseline:
 
 
 def verdicts_of(battles: datasets.Dataset) -> FloatArray:
-    """float64 [n, 3]. Raises: BattleError for a battle without a verdict."""
+    """float64 [n, 3]. Raises: InputError for a battle without a verdict."""
     verdicts = list(battles["verdict"])
     if None in verdicts:
-        raise BattleError("has no verdict", row=verdicts.index(None) + 1, column="verdict", expected="labelled battles")
+        raise InputError("has no verdict", row=verdicts.index(None) + 1, column="verdict", expected="labelled battles")
     return np.asarray(verdicts, dtype=np.float64).reshape(-1, 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import skops.io
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import write_bytes_atomically
 
 # What our systems are made of, beside what skops trusts by itself. None of it runs code when it is made.
@@ -24,13 +24,13 @@ def save(path: Path, content: Any) -> None:
 
 
 def load(path: Path) -> Any:
-    """Raises: BattleError for a file that is missing, broken or holds types beyond `TRUSTED`."""
+    """Raises: InputError for a file that is missing, broken or holds types beyond `TRUSTED`."""
     try:
         found = set(skops.io.get_untrusted_types(file=path))
         if found - TRUSTED:
-            raise BattleError("holds types that are not trusted", file=path, found=sorted(found - TRUSTED))
+            raise InputError("holds types that are not trusted", file=path, found=sorted(found - TRUSTED))
         return skops.io.load(path, trusted=sorted(found))
-    except BattleError:
+    except InputError:
         raise
     except Exception as error:  # a zip file's, JSON's and each type's own ways of being broken
-        raise BattleError(f"cannot be read as a skops file ({error})", file=path, fix="train it again") from error
+        raise InputError(f"cannot be read as a skops file ({error})", file=path, fix="train it again") from error

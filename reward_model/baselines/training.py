@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.splits.folds import drop_duplicates
 from arena_data.splits.training_parts import read_training_split
@@ -21,9 +21,9 @@ MEASURED = ("log_loss", "accuracy", "brier_score", "top_label_calibration_error"
 
 
 def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
-    """Trains, saves, and returns the held-out figures. Raises: BattleError or ValueError for input that is wrong."""
+    """Trains, saves, and returns the held-out figures. Raises: InputError or ValueError for input that is wrong."""
     if options.extra_file and not baseline.takes_extra:
-        raise BattleError(
+        raise InputError(
             f"the kind {baseline.kind!r} cannot learn from battles of other sources", fix="drop --extra_file"
         )
     parts = read_training_split(

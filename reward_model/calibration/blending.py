@@ -263,10 +263,10 @@ def _weight_intervals(
 ) -> tuple[tuple[float, float], ...]:
     if resamples == 0:
         return ()
-    drawn = []
+    resampling = []
     for by_group in draws(int(group_of_row.max()) + 1, resamples, seed):
         counts = by_group[group_of_row].astype(float)
         seen = counts > 0
-        drawn.append(_fit_weights(logits[:, seen], targets[seen], pooling, counts[seen]))
-    low, high = np.percentile(np.stack(drawn), INTERVAL, axis=0)
+        resampling.append(_fit_weights(logits[:, seen], targets[seen], pooling, counts[seen]))
+    low, high = np.percentile(np.stack(resampling), INTERVAL, axis=0)
     return tuple((float(one), float(other)) for one, other in zip(low, high, strict=True))

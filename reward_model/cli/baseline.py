@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.baselines.base import KINDS, class_of
 
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         own: dict[str, Any] = {option.name: getattr(options, option.name) for option in fields(class_of(options.kind))}
         metrics = train(class_of(options.kind)(**own), options)
-    except (BattleError, ValueError, OSError) as error:
+    except (InputError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import read_json, write_json
 from reward_model.calibration.blending import POOLINGS, Blend, check_weights, fit_blend
 from reward_model.calibration.calibration import Calibration
@@ -28,7 +28,7 @@ from reward_model.run_directory.settings import BLEND, CALIBRATION
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns the exit status. Raises: BattleError or ValueError for bad input."""
+    """Runs the command; returns the exit status. Raises: InputError or ValueError for bad input."""
     parser = _parser()
     options = parse_command(parser, arguments)
     if options.weights is not None:
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         )
     for member in options.members:
         if not Path(member).exists():
-            raise BattleError("is not there", file=member, expected="a run, a baseline or a CSV file of probabilities")
+            raise InputError("is not there", file=member, expected="a run, a baseline or a CSV file of probabilities")
         if Path(member, BLEND).is_file():
-            raise BattleError("is a blend", file=member, expected="its members, to be weighed with the others")
+            raise InputError("is a blend", file=member, expected="its members, to be weighed with the others")
     rows = read_labelled(options.input)
     sources = options.out_of_fold or options.members
     members, rows = log_probs_of(sources, rows, lambda: loading_of(options, calibrated=True))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import read_json, write_json
 from arena_data.submission import align, write_submission
 from reward_model.calibration.calibration import Calibration, fit
@@ -27,7 +27,7 @@ from reward_model.run_directory.settings import BLEND, CALIBRATION
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns the exit status. Raises: BattleError or ValueError for bad input."""
+    """Runs the command; returns the exit status. Raises: InputError or ValueError for bad input."""
     parser = _parser()
     options = parse_command(parser, arguments)
     form = _form(options)
@@ -71,7 +71,7 @@ def refit(options: argparse.Namespace) -> None:
     folder = Path(options.model)
     if not folder.is_dir() or (folder / BLEND).is_file():
         what = "is a blend" if folder.is_dir() else "is no directory"
-        raise BattleError(
+        raise InputError(
             what, file=options.model, expected="a run directory or a baseline's", fix="use blend or --predictions"
         )
     rows = read_labelled(options.input)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 
 if TYPE_CHECKING:
     from reward_model.predict.member import MemberOptions
@@ -67,7 +67,7 @@ def open_predictor(flags: PredictionFlags, device: str | None = None) -> "Predic
     Args:
         device: where this process computes; `flags.device` if None.
 
-    Raises: BattleError or ModelError, one line, for what is not there or does not go together.
+    Raises: InputError or ModelError, one line, for what is not there or does not go together.
     """
     from reward_model.predict.member import MemberOptions
     from reward_model.predict.open_member import open_member
@@ -78,7 +78,7 @@ def open_predictor(flags: PredictionFlags, device: str | None = None) -> "Predic
     if len(bases) == 1:
         bases *= len(flags.model)
     if len(bases) != len(flags.model):
-        raise BattleError("one --base_model, or one a model", found=len(bases), expected=str(len(flags.model)))
+        raise InputError("one --base_model, or one a model", found=len(bases), expected=str(len(flags.model)))
     members = []
     for path, base in zip(flags.model, bases, strict=True):
         load = LoadOptions(

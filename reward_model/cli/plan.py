@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from reward_model.plan.plan import parse, plan, report
+from reward_model.plan.plan import parse, plan, plan_table
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the plan."""
     settings = parse(arguments)
     found = plan(settings)
-    print(report(settings, found))
+    print(plan_table(settings, found))
     if found.fitting(settings.memory):
         return 0
     print(

@@ -67,7 +67,7 @@ def predict(flags: PredictionFlags, started: float) -> int:
 
 
 def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
-    """The battles; says what was odd about them. Raises: BattleError for input or output that will not do."""
+    """The battles; says what was odd about them. Raises: InputError for input or output that will not do."""
     from arena_data.file_io import check_output
     from arena_data.loading import load_battles
     from arena_data.reading.cleaning import oddity_lines
@@ -116,7 +116,7 @@ def help_out(team: "Team", flags: PredictionFlags, seconds: float | None, starte
 
 
 def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Prediction") -> None:
-    """The submission, with the rewards if they are asked for. Raises: BattleError where it cannot be written."""
+    """The submission, with the rewards if they are asked for. Raises: InputError where it cannot be written."""
     import numpy as np
 
     from arena_data.submission import write_submission
@@ -134,7 +134,7 @@ def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Pred
 
 
 def report(flags: PredictionFlags, job: "Job", predictor: "Predictor", prediction: "Prediction") -> None:
-    """The report's page and its figures. Raises: BattleError where the page cannot be written."""
+    """The report's page and its figures. Raises: InputError where the page cannot be written."""
     import json
 
     from reward_model.report.from_prediction import Reported, labelled, own_prior, report_data

@@ -20,15 +20,15 @@ import torch
 from transformers import set_seed
 from trl import ModelConfig, TrlParser
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.reading.cleaning import oddity_lines
 from arena_data.splits.training_parts import read_training_battles, read_training_split, split_by_judge
 from reward_model.errors import ModelError
-from reward_model.model.score_layer import find
+from reward_model.model.score_layer import find_score_layer
 from reward_model.model.style_head import StyleScale
 from reward_model.publish.push import push_run
 from reward_model.quiet import quiet_libraries
-from reward_model.tokens.encoding import BattleEncoder, report
+from reward_model.tokens.encoding import BattleEncoder, truncation_summary
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.build_model import check_device, load_model, lora_config
 from reward_model.train.checks import check_settings, check_vocabulary, engine_of, tokenizer_note
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         train(arguments)
         leave_together()
-    except (BattleError, ModelError, NotFiniteError, ValueError) as error:
+    except (InputError, ModelError, NotFiniteError, ValueError) as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1 if isinstance(error, NotFiniteError) else 2
@@ -119,7 +119,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     )
     check_vocabulary(model, tokenizer, encoder.max_length)
     if scale is not None:
-        fitted = start_from_style(find(model), parts["train"], style["train"], scale, config.tie_link)
+        fitted = start_from_style(find_score_layer(model), parts["train"], style["train"], scale, config.tie_link)
         say(config, f"style alone: cross-validated log loss {fitted.log_loss:.4f} on the training battles")
     peft_config = lora_config(model_arguments, model)
 
@@ -128,7 +128,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
         name: training_rows(part, encoder, style.get(name), scale, progress=is_main(config))
         for name, part in parts.items()
     }
-    say(config, str(report(rows["train"], encoder.max_length)))
+    say(config, str(truncation_summary(rows["train"], encoder.max_length)))
 
     # 5. Training, from the last checkpoint if there is one.
     trainer = TieRewardTrainer(
@@ -162,7 +162,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
 
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
-    """train, validation and calibration, grouped by prompt. Raises: BattleError for input that cannot be read."""
+    """train, validation and calibration, grouped by prompt. Raises: InputError for input that cannot be read."""
     return read_training_split(
         data.train_file,
         data.eval_file,

@@ -234,17 +234,17 @@ def bootstrap(
         groups: [n] names.
     """
     group_of_row = group_numbers(groups)
-    drawn: dict[str, list[float]] = {name: [] for name in statistics}
+    resampling: dict[str, list[float]] = {name: [] for name in statistics}
     for counts in draws(int(group_of_row.max()) + 1, resamples, seed):
         weights = counts[group_of_row].astype(np.float64)
         for name, statistic in statistics.items():
-            drawn[name].append(statistic(weights))
+            resampling[name].append(statistic(weights))
     everything = np.ones(len(group_of_row))
-    return {name: _measured(name, statistic(everything), drawn[name]) for name, statistic in statistics.items()}
+    return {name: _measured(name, statistic(everything), resampling[name]) for name, statistic in statistics.items()}
 
 
-def _measured(name: str, value: float, drawn: Sequence[float]) -> Measured:
-    known = np.asarray(drawn)[~np.isnan(drawn)]
+def _measured(name: str, value: float, resampling: Sequence[float]) -> Measured:
+    known = np.asarray(resampling)[~np.isnan(resampling)]
     if math.isnan(value) or not len(known):
         return Measured(_root(value) if name in _ROOTS else value, math.nan, math.nan)
     low, high = (float(bound) for bound in np.percentile(known, INTERVAL))

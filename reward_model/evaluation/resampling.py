@@ -40,8 +40,8 @@ class Resampling:
         self.battles = len(self._group_of_row)
         # More than 255 times out of n draws does not happen.
         self._drawn = np.zeros((resamples if len(names) else 0, len(names)), dtype=np.uint8)
-        for row, drawn in enumerate(draws(len(names), len(self._drawn), seed)):
-            self._drawn[row] = drawn
+        for row, resampling in enumerate(draws(len(names), len(self._drawn), seed)):
+            self._drawn[row] = resampling
 
     def _drawn_sums(self, columns: np.ndarray) -> np.ndarray:
         """float64 [resamples, k]: the sums over the battles of each draw. columns: float [n, k]."""
@@ -67,8 +67,10 @@ class Resampling:
         if not counted or bottom.sum() <= 0:
             return {"value": None, "low": None, "high": None, "battles": 0}
         sums = self._drawn_sums(np.stack([top, bottom], axis=1))
-        drawn = sums[sums[:, 1] > 0]
-        low, high = np.percentile(drawn[:, 0] / drawn[:, 1], INTERVAL) if len(drawn) else (np.nan, np.nan)
+        resampling = sums[sums[:, 1] > 0]
+        low, high = (
+            np.percentile(resampling[:, 0] / resampling[:, 1], INTERVAL) if len(resampling) else (np.nan, np.nan)
+        )
         # One prompt says nothing about the spread between prompts.
         few = len(np.unique(self._group_of_row[bottom != 0])) < 2
         value = float(top.sum() / bottom.sum())

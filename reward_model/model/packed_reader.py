@@ -27,7 +27,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_layers import GenericForSequenceClassification
 
 from reward_model.model import plain_attention
-from reward_model.model.score_layer import TieAwareScore, find, score_inputs
+from reward_model.model.score_layer import TieAwareScore, find_score_layer, score_inputs
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.layout import Piece, lay_out
 
@@ -100,7 +100,7 @@ class PackedReader:
         lengths = (24, 9, 17, 40, 5)
         drawn = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in lengths]
         rows = [drawn[3], *(drawn[0] + row for row in drawn[:3]), drawn[4]]
-        with random_weights(find(self.stock)):
+        with random_weights(find_score_layer(self.stock)):
             expected = torch.cat([self._by_itself(row) for row in rows])
             try:
                 found = self.scores(rows)

@@ -13,8 +13,8 @@ What the layer needs beside the states reaches it through `score_inputs`. Parame
 would be empty under ZeRO 3 and count as unused under DDP. Pooling is by position: stock pooling looks for
 `pad_token_id` and so skips a closing EOS that doubles as padding.
 
-With PEFT: `install`, then `get_peft_model` (saving `head_module_names`) or `PeftModel.from_pretrained`; when loading,
-`saved_score.load_score` last: it fails where Transformers only warns. Quantised models skip the same names.
+With PEFT: `install_score_layer`, then `get_peft_model` (saving `head_module_names`) or `PeftModel.from_pretrained`;
+when loading, `load_score` last: it fails where Transformers only warns. Quantised models skip the same names.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ class Float32Linear(nn.Linear):
 
 
 class TieAwareScore(Float32Linear):
-    """Value and tie strength from a pooled state; see the module's docstring. `install` makes one.
+    """Value and tie strength from a pooled state; see the module's docstring. `install_score_layer` makes one.
 
     Args:
         stock_name: name of the layer that it replaces, such as `classifier.out_proj`.
@@ -104,7 +104,7 @@ class TieAwareScore(Float32Linear):
         standard deviation 0.007 for MiniLM, 1.6 for Gemma-3-270M, far from what style has told (docs/LOG.md).
         """
         stock = [self.get_parameter(name) for name in ("weight", "bias") if getattr(self, name) is not None]
-        with whole(stock, write=True), torch.no_grad():
+        with gathered(stock, write=True), torch.no_grad():
             for parameter in stock:
                 parameter.zero_()
 
@@ -232,7 +232,7 @@ def head_module_names(model: nn.Module) -> list[str]:
     return names
 
 
-def whole(parameters: Iterable[nn.Parameter], *, write: bool = False) -> contextlib.AbstractContextManager[object]:
+def gathered(parameters: Iterable[nn.Parameter], *, write: bool = False) -> contextlib.AbstractContextManager[object]:
     """Inside the block parameters that ZeRO 3 has partitioned are whole."""
     partitioned = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
     if not partitioned:
@@ -242,7 +242,7 @@ def whole(parameters: Iterable[nn.Parameter], *, write: bool = False) -> context
     return deepspeed.zero.GatheredParameters(partitioned, modifier_rank=0 if write else None)
 
 
-def install(model: nn.Module, *, style_features: int, tie_bias: float) -> TieAwareScore:
+def install_score_layer(model: nn.Module, *, style_features: int, tie_bias: float) -> TieAwareScore:
     """Replaces the last linear layer of a one-label sequence-classification model; its weight and bias are kept.
 
     style_features is F, 0 for no style head; tie_bias is k, the tie strength before training. Raises ValueError, in one
@@ -260,14 +260,14 @@ def install(model: nn.Module, *, style_features: int, tie_bias: float) -> TieAwa
     if old.out_features != 1:
         raise ValueError(f"{place} has {old.out_features} outputs; load the model with num_labels=1")
     new = TieAwareScore(name, old, style_features, tie_bias).train(old.training)
-    with whole(old.parameters()), torch.no_grad():
+    with gathered(old.parameters()), torch.no_grad():
         for key, parameter in old.named_parameters():
             new.get_parameter(key).copy_(parameter)
     model.set_submodule(name, new)
     return new
 
 
-def find(model: nn.Module) -> TieAwareScore:
+def find_score_layer(model: nn.Module) -> TieAwareScore:
     """The score layer that the model's forward uses, under PEFT the active adapter's copy; ValueError without one."""
     inactive: set[nn.Module] = set()
     for module in model.modules():

@@ -36,7 +36,7 @@ from trl import ModelConfig
 from trl.trainer.utils import disable_dropout_in_model
 
 from reward_model.model.backbone import dtype_named
-from reward_model.model.score_layer import TieAwareScore, install, score_inputs
+from reward_model.model.score_layer import TieAwareScore, install_score_layer, score_inputs
 from reward_model.quiet import quiet_transformers
 from reward_model.train.build_model import lora_config
 
@@ -190,7 +190,7 @@ def _meta_model(config: PretrainedConfig, arguments: ModelConfig) -> Any:
     with torch.device("meta"):
         model: Any = AutoModelForSequenceClassification.from_config(config, dtype=dtype, **options)
         model.config.pad_token_id = model.config.get_text_config().pad_token_id = 0  # stock pooling wants one
-        install(model, style_features=_STYLE_FEATURES, tie_bias=0.0)
+        install_score_layer(model, style_features=_STYLE_FEATURES, tie_bias=0.0)
         peft_config = lora_config(arguments, model)
         if peft_config is not None:
             model = get_peft_model(model, peft_config)

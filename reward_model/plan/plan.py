@@ -166,7 +166,7 @@ def plan(settings: Any) -> Plan:
     )
 
 
-def report(settings: Any, found: Plan) -> str:
+def plan_table(settings: Any, found: Plan) -> str:
     """The plan as Markdown."""
     counted = found.counted
     each = settings.tokens_per_battle or tokens_per_battle(settings.encoding, settings.max_length)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.submission import COLUMNS, align, read_submission
 from reward_model.evaluation.probabilities import FloatArray
 from reward_model.predict.open_member import read_log_probs
@@ -44,7 +44,7 @@ class LabelledRows:
 
 
 def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
-    """Raises: BattleError for rows that cannot be read, have no verdict, or are none."""
+    """Raises: InputError for rows that cannot be read, have no verdict, or are none."""
     if _is_bare(path):
         ids, verdicts = read_submission(path)
         found = LabelledRows(ids, verdicts, None, None)
@@ -55,7 +55,7 @@ def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
         shares = np.asarray(list(battles["verdict"]), dtype=np.float64).reshape(-1, 3)
         found = LabelledRows(list(battles["id"]), shares, list(battles["group"]), battles)
     if not found.ids:
-        raise BattleError("has no rows", file=path, expected="labelled battles to fit on")
+        raise InputError("has no rows", file=path, expected="labelled battles to fit on")
     return found
 
 
@@ -71,14 +71,14 @@ def log_probs_of(
     Returns:
         float64 [n, 3] each; and the rows, which are those that all of them could score.
 
-    Raises: BattleError for a source that cannot be read, or that needs texts where there are none.
+    Raises: InputError for a source that cannot be read, or that needs texts where there are none.
     """
     # What is on file first: what is wrong there is said before a model is loaded.
     found = {path: align(rows.ids, *read_log_probs(path), path) for path in sources if os.path.isfile(path)}
     scored = np.full(len(rows.ids), True)
     if models := [path for path in sources if path not in found]:
         if rows.battles is None:
-            raise BattleError(
+            raise InputError(
                 "cannot predict rows without texts",
                 file=models[0],
                 expected="labelled battles, with prompt and responses",
@@ -93,7 +93,7 @@ def log_probs_of(
             found[path] = prediction.log_probs
             scored &= ~prediction.failed
         if not scored.any():
-            raise BattleError("none of the rows could be scored", file=models[0], found=members[models[0]].first_error)
+            raise InputError("none of the rows could be scored", file=models[0], found=members[models[0]].first_error)
     return [found[path][scored] for path in sources], rows.select(np.flatnonzero(scored))
 
 

@@ -49,7 +49,7 @@ class Job:
             self.counted.append(style_arrays(self.battles, progress=self.progress and len(self.battles) > 2000))
         return self.counted[0]
 
-    def part(self, members: int) -> "Job":
+    def for_next_member(self, members: int) -> "Job":
         """The job of the first of so many members that are still to come: its share of the time."""
         follow = self.others_follow or members > 1
         return dataclasses.replace(self, deadline=self.deadline.share(members), others_follow=follow)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import read_json
 from arena_data.submission import align, read_submission
 from reward_model.calibration.blending import Blend
@@ -20,7 +20,7 @@ from reward_model.run_directory.settings import BLEND, CONFIG
 
 
 def open_member(path: str, options: MemberOptions) -> Member:
-    """Raises: BattleError, one line, for what is none of the four."""
+    """Raises: InputError, one line, for what is none of the four."""
     folder = Path(path)
     if folder.is_file():
         return FileMember(path)
@@ -69,7 +69,7 @@ class BlendMember:
         paths = [folder / name for name in self.blend.members]  # one that is absolute stays so
         for path in paths:
             if (path / BLEND).is_file():
-                raise BattleError("has a blend among its members", file=folder / BLEND, found=str(path))
+                raise InputError("has a blend among its members", file=folder / BLEND, found=str(path))
         self.members = [open_member(str(path), options) for path in paths]
 
     @property
@@ -78,7 +78,7 @@ class BlendMember:
 
     def predict(self, job: Job) -> MemberPrediction:
         left = range(len(self.members), 0, -1)
-        found = [member.predict(job.part(count)) for member, count in zip(self.members, left, strict=True)]
+        found = [member.predict(job.for_next_member(count)) for member, count in zip(self.members, left, strict=True)]
         log_probs = [one.log_probs for one in found]
         pooled = self.blend.apply(log_probs) if self.calibrated else self.blend.pool(log_probs)
         return MemberPrediction(
@@ -89,7 +89,7 @@ class BlendMember:
 
     def work(self, job: Job) -> None:
         for place, member in enumerate(self.members):
-            member.work(job.part(len(self.members) - place))
+            member.work(job.for_next_member(len(self.members) - place))
 
 
 class FileMember:
@@ -109,9 +109,9 @@ class FileMember:
 
 
 def check_rewards(members: list[Member]) -> None:
-    """Raises: BattleError unless there is one member and it has rewards."""
+    """Raises: InputError unless there is one member and it has rewards."""
     if len(members) != 1 or not isinstance(members[0], RunMember):
-        raise BattleError(
+        raise InputError(
             "rewards of several models, or of one without, are on no common scale",
             found=[member.name for member in members],
             expected="one run directory",
@@ -120,6 +120,6 @@ def check_rewards(members: list[Member]) -> None:
 
 
 def read_log_probs(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
-    """Ids and float64 [n, 3], `rows.FLOOR` for a probability of 0. Raises: BattleError as `read_submission`."""
+    """Ids and float64 [n, 3], `rows.FLOOR` for a probability of 0. Raises: InputError as `read_submission`."""
     ids, probabilities = read_submission(path)
     return ids, floored_log(probabilities)

@@ -57,10 +57,10 @@ class Predictor:
         """The same for a job, with what the members said."""
         found = []
         for place, member in enumerate(self.members):
-            found.append(member.predict(job.part(len(self.members) - place)))
+            found.append(member.predict(job.for_next_member(len(self.members) - place)))
         return Prediction(pool([member.log_probs for member in found], self.weights, self.pooling), found)
 
     def work(self, job: Job) -> None:
         """Does this process's share of a job whose main process is another."""
         for place, member in enumerate(self.members):
-            member.work(job.part(len(self.members) - place))
+            member.work(job.for_next_member(len(self.members) - place))

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_safetensors
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import write_bytes_atomically
 
 
@@ -38,11 +38,11 @@ class ShardStore:
     folder: Path
 
     def write(self, shard: int, scores: ShardScores) -> None:
-        """Raises: BattleError where it cannot be written."""
+        """Raises: InputError where it cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BattleError(f"cannot be written: {error.strerror}", file=self.folder) from error
+            raise InputError(f"cannot be written: {error.strerror}", file=self.folder) from error
         content = to_safetensors({"values": scores.values, "shortened": scores.shortened.astype(np.uint8)})
         write_bytes_atomically(self._file(shard), content)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from reward_model.api import RewardModel
 from reward_model.predict.member import Job
@@ -79,9 +79,9 @@ def make_page(model: RewardModel) -> Any:
 
 
 def report_page(model: RewardModel, path: str | None) -> str:
-    """The report of a file of labelled battles as HTML. Raises: BattleError, one line."""
+    """The report of a file of labelled battles as HTML. Raises: InputError, one line."""
     if not path:
-        raise BattleError("no file given", fix="choose a file of labelled battles first")
+        raise InputError("no file given", fix="choose a file of labelled battles first")
     battles = load_battles(path)
     check_labels(battles, Path(path).name)
     battles = battles.select(range(min(len(battles), MOST_BATTLES)))

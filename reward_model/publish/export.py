@@ -26,14 +26,14 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import write_atomically, write_json
 from arena_data.loading import load_battles
 from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
 from reward_model.errors import ModelError
 from reward_model.model.backbone import dtype_named, set_pad_token
-from reward_model.model.score_layer import find
+from reward_model.model.score_layer import find_score_layer
 from reward_model.quiet import quiet_transformers
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.model_card import shown_name
@@ -95,7 +95,7 @@ def export(
         device: that checks it.
         battles: that it is checked on; 64 of the sample if None.
 
-    Raises: BattleError or ModelError, one line, also where the export does not agree with the adapter.
+    Raises: InputError or ModelError, one line, also where the export does not agree with the adapter.
     """
     target = Path(output)
     run = _checked(directory, target)
@@ -154,11 +154,11 @@ def stock_rewards(directory: Path, prompts: Sequence[Any], responses: Sequence[A
 def _checked(directory: str | os.PathLike[str], target: Path) -> RunDirectory:
     run = read_run(directory)
     if not is_complete(directory):
-        raise BattleError("not a complete run", file=run.directory, expected="weights, tokenizer and settings")
+        raise InputError("not a complete run", file=run.directory, expected="weights, tokenizer and settings")
     if run.config.encoding == "joint":
-        raise BattleError("a joint encoding has no reward of one response to export", file=run.directory)
+        raise InputError("a joint encoding has no reward of one response to export", file=run.directory)
     if target.exists() and not (target / CHECK).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise BattleError("exists and is no export", file=target, fix="remove it or give another --output")
+        raise InputError("exists and is no export", file=target, fix="remove it or give another --output")
     return run
 
 
@@ -168,7 +168,7 @@ def _fitting(run: RunDirectory, battles: datasets.Dataset) -> datasets.Dataset:
     cut = encoder(battles)["tokens_cut"]
     whole = [row for row, tokens in enumerate(cut) if not tokens]
     if len(whole) < 2:
-        raise BattleError("too few battles fit into max_length to check the export", found=len(whole))
+        raise InputError("too few battles fit into max_length to check the export", found=len(whole))
     return battles.select(whole)
 
 
@@ -178,7 +178,7 @@ def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -
     )
     loaded = load_run_model(run, options)
     model, tokenizer = loaded.model, loaded.tokenizer
-    layer = find(model)
+    layer = find_score_layer(model)
     plain = nn.Linear(layer.in_features, 1, bias=layer.bias is not None)
     plain.load_state_dict({name: value for name, value in layer.state_dict().items() if name in ("weight", "bias")})
     name = next(name for name, module in model.named_modules() if module is layer)

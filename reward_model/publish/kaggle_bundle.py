@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import write_atomically, write_json
 from reward_model.publish.kaggle_wheels import download, hashed_requirements, sha256
 from reward_model.publish.staging import PUBLISHED
@@ -50,12 +50,12 @@ class Parts:
     limit: int
 
     def names(self, sizes: Sequence[int]) -> list[str]:
-        """The dataset of each file. Raises: BattleError for a file over the limit."""
+        """The dataset of each file. Raises: InputError for a file over the limit."""
         filled: list[int] = []
         found = []
         for size in sizes:
             if size > self.limit:
-                raise BattleError("a file is over the size limit of a dataset", found=size, expected=str(self.limit))
+                raise InputError("a file is over the size limit of a dataset", found=size, expected=str(self.limit))
             part = next((number for number, used in enumerate(filled) if used + size <= self.limit), len(filled))
             if part == len(filled):
                 filled.append(0)
@@ -83,14 +83,14 @@ def bundle(
         base_model: directories of the adapters' backbones, in the place of those that the runs name; one, or one a run.
         flags: of predict.py, for the notebook; the caller has checked them.
 
-    Raises: BattleError for a run or a backbone that is not whole, or wheels that cannot be had.
+    Raises: InputError for a run or a backbone that is not whole, or wheels that cannot be had.
     """
     folder, name = Path(output), slug or Path(runs[0]).resolve().name
     # Kaggle wants 6 to 50 characters, lower case, digits and hyphens.
     name = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
     name = name if len(name) >= 6 else f"arena-{name}"
     if folder.exists() and any(folder.iterdir()) and not (folder / "notebook").is_dir():
-        raise BattleError("exists and is no bundle", file=folder, fix="remove it or give another --output")
+        raise InputError("exists and is no bundle", file=folder, fix="remove it or give another --output")
     files, models = _models(runs, base_model)
     files |= _code()
     wheels = download(folder / ".wheels", pythons)
@@ -129,17 +129,17 @@ def _models(runs: Sequence[str], base_model: Sequence[str]) -> tuple[dict[str, P
 
     bases: list[str | None] = [*base_model] or [None]
     if len(bases) not in (1, len(runs)):
-        raise BattleError("one --base_model, or one a run", found=len(bases), expected=str(len(runs)))
+        raise InputError("one --base_model, or one a run", found=len(bases), expected=str(len(runs)))
     bases = bases * len(runs) if len(bases) == 1 else bases
     files: dict[str, Path] = {}
     places: dict[Path, str] = {}  # of the backbones; one that runs share is bundled once
     models = []
     for number, (directory, base) in enumerate(zip(runs, bases, strict=True)):
         if (Path(directory) / BLEND).is_file():
-            raise BattleError("is a blend", file=directory, fix="name its runs, and after -- their --weights")
+            raise InputError("is a blend", file=directory, fix="name its runs, and after -- their --weights")
         run = read_run(directory)
         if not is_complete(directory):
-            raise BattleError("not a complete run", file=directory, expected="weights, tokenizer and settings")
+            raise InputError("not a complete run", file=directory, expected="weights, tokenizer and settings")
         place = f"runs/{number + 1}-{run.directory.resolve().name}"
         files |= _matching(run.directory, place, PUBLISHED)
         weights = place
@@ -159,7 +159,7 @@ def _local(backbone: str, revision: str | None) -> Path:
 
     snapshot = Path(snapshot_download(backbone, revision=revision, allow_patterns=list(WEIGHTS)))
     if not any(snapshot.glob("*.safetensors")):
-        raise BattleError("the backbone has no safetensors", file=backbone, fix="give a converted copy by --base_model")
+        raise InputError("the backbone has no safetensors", file=backbone, fix="give a converted copy by --base_model")
     return snapshot
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements-kaggle.txt"
 # The newest glibc of these is 2.28; Kaggle's image has 2.35.
@@ -26,7 +26,7 @@ def pinned(requirements: Path = REQUIREMENTS) -> list[str]:
 def download(folder: Path, pythons: Sequence[str], requirements: Path = REQUIREMENTS) -> list[Path]:
     """Wheels of everything that is pinned, for each of the Python versions; what is there already is kept.
 
-    Raises: BattleError where pip finds no wheel.
+    Raises: InputError where pip finds no wheel.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for python in pythons:
@@ -42,7 +42,7 @@ def download(folder: Path, pythons: Sequence[str], requirements: Path = REQUIREM
         )
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
-            raise BattleError(f"pip has no wheels for Python {python}: {errors[-1] if errors else done.stderr[-300:]}")
+            raise InputError(f"pip has no wheels for Python {python}: {errors[-1] if errors else done.stderr[-300:]}")
     return sorted(folder.glob("*.whl"))
 
 
@@ -54,7 +54,7 @@ def sha256(file: Path) -> str:
 def hashed_requirements(wheels: Sequence[Path], requirements: Path = REQUIREMENTS) -> str:
     """The requirements with the hash of every wheel, which pip checks; wheels of several Pythons share a line.
 
-    Raises: BattleError for a requirement without a wheel.
+    Raises: InputError for a requirement without a wheel.
     """
     hashes: dict[str, list[str]] = {}
     for wheel in wheels:
@@ -65,7 +65,7 @@ def hashed_requirements(wheels: Sequence[Path], requirements: Path = REQUIREMENT
         name, version = line.split("==")
         found = hashes.get(f"{_plain(name)}=={version}")
         if not found:
-            raise BattleError("no wheel was downloaded", found=line)
+            raise InputError("no wheel was downloaded", found=line)
         lines.append(" \\\n    ".join([line, *(f"--hash=sha256:{value}" for value in sorted(found))]))
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,7 @@ from httpx2 import HTTPError
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.publish.staging import PUBLISHED, stage
 from reward_model.run_directory.model_card import CardDetails
 from reward_model.run_directory.reading import read_run
@@ -51,10 +51,10 @@ def push_run(
         details: for the model card.
         token: of the Hub; that of `hf auth login` or HF_TOKEN if None.
 
-    Raises: BattleError for a run that is not complete, PushError for what the Hub says; one line.
+    Raises: InputError for a run that is not complete, PushError for what the Hub says; one line.
     """
     if not _REPO.fullmatch(repo):
-        raise BattleError("not a repository", found=repo, expected="user/name")
+        raise InputError("not a repository", found=repo, expected="user/name")
     run = read_run(directory)
     details = details or CardDetails()
     with tempfile.TemporaryDirectory(prefix=".push-", dir=run.directory) as staged, _readable(repo, token):

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_atomically, write_bytes_atomically, write_json
 from reward_model.run_directory.model_card import CardDetails, model_card, shown_name
 from reward_model.run_directory.reading import RunDirectory, is_complete
@@ -37,10 +37,10 @@ def stage(run: RunDirectory, folder: Path, *, base_model: str | None, details: C
         base_model: Hub id of the backbone, in the place of the one that the run names.
         details: what the model card is to say besides.
 
-    Raises: BattleError where the run is not complete, or a file would give a local path away.
+    Raises: InputError where the run is not complete, or a file would give a local path away.
     """
     if not is_complete(run.directory):
-        raise BattleError("not a complete run", file=run.directory, expected="weights, tokenizer and settings")
+        raise InputError("not a complete run", file=run.directory, expected="weights, tokenizer and settings")
     named = run.config.base_model
     base = base_model or shown_name(named)
     config = dataclasses.replace(run.config, base_model=base)
@@ -94,4 +94,4 @@ def _check_paths(folder: Path, paths: tuple[str, ...]) -> None:
         text = file.read_text("utf-8")
         for path in telling:
             if len(path) > 1 and (path in text or json.dumps(path)[1:-1] in text):
-                raise BattleError("would publish a path of this machine", file=file.name, found=path)
+                raise InputError("would publish a path of this machine", file=file.name, found=path)

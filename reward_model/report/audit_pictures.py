@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from arena_data.webpage.drawing import ACCENT, MUTED, VERDICT_COLOURS, Picture, canvas, shorten
+from arena_data.webpage.drawing import ACCENT, MUTED, VERDICT_COLOURS, Picture, open_canvas, shorten
 from reward_model.audit.observed import LEAST_BATTLES
 from reward_model.report.quality_pictures import dots
 from reward_model.report.text import is_clear, signed
@@ -34,11 +34,11 @@ def changed_rows(audit: Figures) -> list[Figures]:
     return [row for family in families for row in audit[family]["changed"] if row["battles"]]
 
 
-def _frame(drawn: Any, names: list[str]) -> None:
-    drawn.axes.axvline(0, color=MUTED, linewidth=1)
-    drawn.axes.set_yticks(range(len(names)), [shorten(name, 30) for name in names])
-    drawn.axes.set_ylim(len(names) - 0.5, -0.5)
-    drawn.axes.set_xlabel("points of win share")
+def _frame(canvas: Any, names: list[str]) -> None:
+    canvas.axes.axvline(0, color=MUTED, linewidth=1)
+    canvas.axes.set_yticks(range(len(names)), [shorten(name, 30) for name in names])
+    canvas.axes.set_ylim(len(names) - 0.5, -0.5)
+    canvas.axes.set_xlabel("points of win share")
 
 
 def draw_observed(figures: Figures) -> Picture | None:
@@ -49,22 +49,28 @@ def draw_observed(figures: Figures) -> Picture | None:
     if not rows:
         return None
     places = np.arange(len(rows))
-    with canvas("audit-observed", 1.0 + 0.38 * len(rows)) as drawn:
+    with open_canvas("audit-observed", 1.0 + 0.38 * len(rows)) as canvas:
         step = 0.22 if closed else 0.14
         dots(
-            drawn.axes, places - step, [row["people"] for _, row in rows], MUTED, scale=100, hollow=True, label="people"
+            canvas.axes,
+            places - step,
+            [row["people"] for _, row in rows],
+            MUTED,
+            scale=100,
+            hollow=True,
+            label="people",
         )
         at = places if closed else places + step
-        dots(drawn.axes, at, [row["model"] for _, row in rows], ACCENT, scale=100, label="this model")
+        dots(canvas.axes, at, [row["model"] for _, row in rows], ACCENT, scale=100, label="this model")
         if closed:
             theirs = dict(observed_rows(closed))
             without = [theirs[name]["model"] for name, _ in rows]
-            dots(drawn.axes, places + step, without, CLOSED, scale=100, marker="s", label="style head closed")
-        _frame(drawn, [name for name, _ in rows])
-        drawn.figure.legend(loc="outside upper right", ncols=3)
+            dots(canvas.axes, places + step, without, CLOSED, scale=100, marker="s", label="style head closed")
+        _frame(canvas, [name for name, _ in rows])
+        canvas.figure.legend(loc="outside upper right", ncols=3)
     length = audit["verbosity"]["per_doubling"]
     model, people = (signed(_points(length[key])) for key in ("model", "people"))
-    return Picture(f"Twice the length goes with {model} points for the model, {people} for people", drawn.svg)
+    return Picture(f"Twice the length goes with {model} points for the model, {people} for people", canvas.svg)
 
 
 def _points(estimate: Figures) -> float | None:
@@ -77,21 +83,21 @@ def draw_changed(figures: Figures) -> Picture | None:
     if not rows:
         return None
     places = np.arange(len(rows))
-    with canvas("audit-changed", 1.0 + 0.34 * len(rows)) as drawn:
+    with open_canvas("audit-changed", 1.0 + 0.34 * len(rows)) as canvas:
         step = 0.16 if closed else 0.0
-        dots(drawn.axes, places - step, [row["win_share"] for row in rows], ACCENT, scale=100, label="this model")
+        dots(canvas.axes, places - step, [row["win_share"] for row in rows], ACCENT, scale=100, label="this model")
         if closed:
             theirs = {row["name"]: row["win_share"] for row in changed_rows(closed)}
             without = [theirs.get(row["name"]) for row in rows]
-            dots(drawn.axes, places + step, without, CLOSED, scale=100, marker="s", label="style head closed")
-            drawn.figure.legend(loc="outside upper right", ncols=2)
-        _frame(drawn, [row["label"] for row in rows])
+            dots(canvas.axes, places + step, without, CLOSED, scale=100, marker="s", label="style head closed")
+            canvas.figure.legend(loc="outside upper right", ncols=2)
+        _frame(canvas, [row["label"] for row in rows])
     swayed = [row for row in rows if is_clear(row["win_share"])]
     if not swayed:
-        return Picture("No change of dress clearly sways the model", drawn.svg)
+        return Picture("No change of dress clearly sways the model", canvas.svg)
     most = max(swayed, key=lambda row: abs(row["win_share"]["value"]))
     value = signed(_points(most["win_share"]))
-    return Picture(f"The same response, {most['label']}: {value} points, the most of all changes", drawn.svg)
+    return Picture(f"The same response, {most['label']}: {value} points, the most of all changes", canvas.svg)
 
 
 def draw_length_curve(figures: Figures) -> Picture | None:
@@ -100,10 +106,10 @@ def draw_length_curve(figures: Figures) -> Picture | None:
         return None
     curve = audit["verbosity"]["curve"]
     at = np.array([row["doublings"] for row in curve])
-    with canvas("audit-length", 2.9, grid="both") as drawn:
-        drawn.axes.axhline(50, color=MUTED, linewidth=1)
+    with open_canvas("audit-length", 2.9, grid="both") as canvas:
+        canvas.axes.axhline(50, color=MUTED, linewidth=1)
         dots(
-            drawn.axes,
+            canvas.axes,
             at,
             [row["people"] for row in curve],
             MUTED,
@@ -117,10 +123,10 @@ def draw_length_curve(figures: Figures) -> Picture | None:
             lines.append((closed["verbosity"]["curve"], CLOSED, "--", "style head closed"))
         for rows, colour, dash, label in lines:
             x, y = ([row["doublings"] for row in rows], [100 * row["model"]["value"] for row in rows])
-            drawn.axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8, label=label)
-        drawn.axes.set_xlabel("A's length over B's, doublings (+1: A is twice as long)")
-        drawn.axes.set_ylabel("A's win share, %")
-        drawn.figure.legend(loc="outside upper right", ncols=3)
+            canvas.axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8, label=label)
+        canvas.axes.set_xlabel("A's length over B's, doublings (+1: A is twice as long)")
+        canvas.axes.set_ylabel("A's win share, %")
+        canvas.figure.legend(loc="outside upper right", ncols=3)
     stance = audit["verbosity"]["per_doubling"]["stance"]
     words = {
         "copies": "The model leans to length as much as people do",
@@ -129,7 +135,7 @@ def draw_length_curve(figures: Figures) -> Picture | None:
         "adds its own": "The model leans on length where people do not",
         "turns it round": "The model leans against people's taste in length",
     }
-    return Picture(words.get(stance, "Length: too little to tell model and people apart"), drawn.svg)
+    return Picture(words.get(stance, "Length: too little to tell model and people apart"), canvas.svg)
 
 
 def draw_language_ties(figures: Figures) -> Picture | None:
@@ -138,22 +144,28 @@ def draw_language_ties(figures: Figures) -> Picture | None:
     if len(rows) < 2:
         return None
     places = np.arange(len(rows))
-    with canvas("audit-language", 1.0 + 0.34 * len(rows)) as drawn:
+    with open_canvas("audit-language", 1.0 + 0.34 * len(rows)) as canvas:
         dots(
-            drawn.axes, places - 0.14, [r["tie"]["people"] for r in rows], MUTED, scale=100, hollow=True, label="people"
+            canvas.axes,
+            places - 0.14,
+            [r["tie"]["people"] for r in rows],
+            MUTED,
+            scale=100,
+            hollow=True,
+            label="people",
         )
-        dots(drawn.axes, places + 0.14, [row["tie"]["model"] for row in rows], ACCENT, scale=100, label="this model")
-        drawn.axes.set_yticks(range(len(rows)), [shorten(row["language"], 30) for row in rows])
-        drawn.axes.set_ylim(len(rows) - 0.5, -0.5)
-        drawn.axes.set_xlabel("ties, % of battles")
-        drawn.figure.legend(loc="outside upper right", ncols=2)
+        dots(canvas.axes, places + 0.14, [row["tie"]["model"] for row in rows], ACCENT, scale=100, label="this model")
+        canvas.axes.set_yticks(range(len(rows)), [shorten(row["language"], 30) for row in rows])
+        canvas.axes.set_ylim(len(rows) - 0.5, -0.5)
+        canvas.axes.set_xlabel("ties, % of battles")
+        canvas.figure.legend(loc="outside upper right", ncols=2)
     off = [row["language"] for row in rows if is_clear(row["tie"]["difference"])]
     title = (
         f"Ties are off in: {', '.join(map(shorten, off))}"
         if off
         else "Ties are as common as people make them, everywhere"
     )
-    return Picture(title, drawn.svg)
+    return Picture(title, canvas.svg)
 
 
 AUDIT_PICTURES: dict[str, Callable[[Figures], Picture | None]] = {

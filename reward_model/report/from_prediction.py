@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 from tqdm import tqdm
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.audit.audit import MAX_BATTLES, audit
 from reward_model.predict.member import FloatArray, Job, Member
 from reward_model.predict.open_member import FileMember
@@ -34,9 +34,9 @@ class Reported:
 
 
 def check_labels(battles: datasets.Dataset, file: object) -> None:
-    """Raises: BattleError where no battle has a verdict: there would be nothing to report."""
+    """Raises: InputError where no battle has a verdict: there would be nothing to report."""
     if all(verdict is None for verdict in battles["verdict"][:]):
-        raise BattleError(
+        raise InputError(
             "no battle has a verdict, so there is nothing to report",
             file=file,
             expected="labelled battles",

@@ -40,7 +40,7 @@ def losses(log_probs: np.ndarray, verdicts: np.ndarray) -> np.ndarray:
     return row_losses(log_softmax(check_log_probs(log_probs), axis=1), verdicts)
 
 
-def describe_quality(data: ReportData, drawn: Resampling) -> Figures:
+def describe_quality(data: ReportData, resampling: Resampling) -> Figures:
     """Every figure of `reward_model.evaluation.metrics`; ties; log loss before calibration and of the peers, and the
     gain on each."""
     verdicts, groups = data.verdicts, data.groups
@@ -49,12 +49,12 @@ def describe_quality(data: ReportData, drawn: Resampling) -> Figures:
     compared = {}
     for name, log_probs in {**others, **data.peers}.items():
         theirs = losses(log_probs, verdicts)
-        compared[name] = {"log_loss": drawn.mean(theirs), "gain": drawn.mean(theirs - own)}
+        compared[name] = {"log_loss": resampling.mean(theirs), "gain": resampling.mean(theirs - own)}
     ties = np.exp(np.asarray(data.log_probs, np.float64))[:, 2]
     return {
         "metrics": _measured(data.log_probs, verdicts, groups, tuple(STATISTICS)),
-        "tie_predicted": drawn.mean(ties),
-        "tie_seen": drawn.mean(verdicts[:, 2]),
+        "tie_predicted": resampling.mean(ties),
+        "tie_seen": resampling.mean(verdicts[:, 2]),
         "before_calibration": compared.pop(BEFORE, None),
         "peers": compared,
     }
@@ -71,7 +71,7 @@ def _estimate(figure: Measured) -> Estimate:
     return plain if figure.low <= figure.value <= figure.high else plain | {"low": None, "high": None}
 
 
-def describe_calibration(data: ReportData, drawn: Resampling) -> Figures:
+def describe_calibration(data: ReportData, resampling: Resampling) -> Figures:
     """Reliability curves of each verdict, and calibration errors, after calibration and, where there was one, before."""
     verdicts, groups = data.verdicts, data.groups
     stages = {"after": data.log_probs} | ({} if data.log_probs_raw is None else {"before": data.log_probs_raw})
@@ -79,7 +79,7 @@ def describe_calibration(data: ReportData, drawn: Resampling) -> Figures:
         stage: {
             "errors": _measured(log_probs, verdicts, groups, CALIBRATION_ERRORS),
             "curves": {
-                label: _curve(np.exp(np.asarray(log_probs, np.float64))[:, place], verdicts[:, place], drawn)
+                label: _curve(np.exp(np.asarray(log_probs, np.float64))[:, place], verdicts[:, place], resampling)
                 for place, label in enumerate(LABELS)
             },
         }
@@ -87,11 +87,11 @@ def describe_calibration(data: ReportData, drawn: Resampling) -> Figures:
     }
 
 
-def _curve(predicted: np.ndarray, seen: np.ndarray, drawn: Resampling) -> list[Figures]:
+def _curve(predicted: np.ndarray, seen: np.ndarray, resampling: Resampling) -> list[Figures]:
     """What was predicted and what came, in bins of about equal numbers of battles."""
     bin_of_battle = equal_bins(predicted, int(np.clip(len(predicted) // _LEAST_IN_BIN, 1, BINS)))
     bins = [bin_of_battle == number for number in range(bin_of_battle.max() + 1)]
-    return [{"predicted": float(predicted[inside].mean()), "seen": drawn.mean(seen, inside)} for inside in bins]
+    return [{"predicted": float(predicted[inside].mean()), "seen": resampling.mean(seen, inside)} for inside in bins]
 
 
 def describe_confusion(data: ReportData) -> Figures:
@@ -108,7 +108,7 @@ def _mean_probability(data: ReportData) -> np.ndarray:
     return np.divide(verdicts.T @ probabilities, voted[:, None], out=np.zeros((3, 3)), where=voted[:, None] > 0)
 
 
-def describe_slices(data: ReportData, drawn: Resampling) -> dict[str, list[Figures]]:
+def describe_slices(data: ReportData, resampling: Resampling) -> dict[str, list[Figures]]:
     """Log loss, and the gain on the class prior, by length, turns, language, pair of models, truncated or not."""
     own = losses(data.log_probs, data.verdicts)
     gain = losses(data.peers[PRIOR], data.verdicts) - own if PRIOR in data.peers else None
@@ -127,8 +127,8 @@ def describe_slices(data: ReportData, drawn: Resampling) -> dict[str, list[Figur
         kind: [
             {
                 "name": name,
-                "log_loss": drawn.mean(own, inside),
-                "gain": None if gain is None else drawn.mean(gain, inside),
+                "log_loss": resampling.mean(own, inside),
+                "gain": None if gain is None else resampling.mean(gain, inside),
             }
             for name, inside in members
             if inside.any()

@@ -34,15 +34,15 @@ Figures = dict[str, Any]
 
 def report_json(data: ReportData) -> Figures:
     """All figures of the page as strings, numbers, None, lists and dicts, none of them NaN."""
-    drawn = Resampling(data.groups)
+    resampling = Resampling(data.groups)
     return {
         "battles": len(data.battles),
         "prompts": len(set(data.groups)),
         "facts": {name: str(value) for name, value in data.facts.items()},
-        "quality": describe_quality(data, drawn),
-        "calibration": describe_calibration(data, drawn),
+        "quality": describe_quality(data, resampling),
+        "calibration": describe_calibration(data, resampling),
         "confusion": describe_confusion(data),
-        "slices": describe_slices(data, drawn),
+        "slices": describe_slices(data, resampling),
         "audit": data.audit,
         "audit_style_off": data.audit_style_off,
         "ranking": describe_ranking(data),
@@ -53,17 +53,17 @@ def report_json(data: ReportData) -> Figures:
 def render_report(data: ReportData, figures: Figures) -> str:
     """The page as HTML. figures: as `report_json` gives them for the same data."""
     sections = [*report_sections(figures), *audit_sections(figures), surprising_section(figures, data.battles)]
-    drawn = {name: draw(figures) for name, draw in {**PICTURES, **AUDIT_PICTURES}.items()}
+    resampling = {name: draw(figures) for name, draw in {**PICTURES, **AUDIT_PICTURES}.items()}
     return render_page(
         title="Can this model be trusted?",
         subtitle=" · ".join(f"{name}: {value}" for name, value in figures["facts"].items()),
         tiles=head_tiles(figures),
         note=NOTE,
         sections=sections,
-        pictures=drawn,
+        pictures=resampling,
     )
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData, figures: Figures) -> None:
-    """Writes the page whole or not at all. Raises: BattleError where it cannot be written."""
+    """Writes the page whole or not at all. Raises: InputError where it cannot be written."""
     write_atomically(path, render_report(data, figures))

@@ -15,7 +15,7 @@ from arena_data.webpage.drawing import (
     PAPER,
     VERDICT_COLOURS,
     Picture,
-    canvas,
+    open_canvas,
     percent,
     shorten,
     tints,
@@ -58,76 +58,76 @@ def draw_log_loss(figures: Figures) -> Picture | None:
         before = quality["before_calibration"]
         rows.append(("before calibration", before["log_loss"], before["gain"]))
     rows += [(name, peer["log_loss"], peer["gain"]) for name, peer in quality["peers"].items()]
-    with canvas("log-loss", 0.8 + 0.32 * len(rows)) as drawn:
-        drawn.axes.axvline(rows[0][1]["value"], color=ACCENT, linewidth=0.8, linestyle="--")
-        dots(drawn.axes, np.arange(1), [rows[0][1]], ACCENT)
-        dots(drawn.axes, np.arange(1, len(rows)), [row[1] for row in rows[1:]], MUTED, hollow=True)
-        drawn.axes.set_yticks(range(len(rows)), [shorten(row[0]) for row in rows])
-        drawn.axes.set_ylim(len(rows) - 0.5, -0.5)
-        drawn.axes.set_xlabel("log loss, nats a battle: less is better")
+    with open_canvas("log-loss", 0.8 + 0.32 * len(rows)) as canvas:
+        canvas.axes.axvline(rows[0][1]["value"], color=ACCENT, linewidth=0.8, linestyle="--")
+        dots(canvas.axes, np.arange(1), [rows[0][1]], ACCENT)
+        dots(canvas.axes, np.arange(1, len(rows)), [row[1] for row in rows[1:]], MUTED, hollow=True)
+        canvas.axes.set_yticks(range(len(rows)), [shorten(row[0]) for row in rows])
+        canvas.axes.set_ylim(len(rows) - 0.5, -0.5)
+        canvas.axes.set_xlabel("log loss, nats a battle: less is better")
     peers = [row for row in rows[1:] if row[0] in quality["peers"]]
     if not peers:
-        return Picture(f"Log loss is {plain(rows[0][1]['value'], 4)}", drawn.svg)
+        return Picture(f"Log loss is {plain(rows[0][1]['value'], 4)}", canvas.svg)
     best = min(peers, key=lambda row: row[1]["value"])
     gain = best[2]
     verb = "better" if gain["value"] > 0 else "worse"
     sure = "" if is_clear(gain) else ", too little to be sure"
     amount = plain(abs(gain["value"]), 4)
-    return Picture(f"{amount} {verb} than the best simple system ({shorten(best[0])}){sure}", drawn.svg)
+    return Picture(f"{amount} {verb} than the best simple system ({shorten(best[0])}){sure}", canvas.svg)
 
 
 def draw_reliability(label: str, figures: Figures) -> Picture | None:
     stages = figures["calibration"]
     after = stages["after"]["curves"][label]
     name = f"reliability-{label.lower()}"
-    with canvas(name, 3.3, 3.3, grid="both") as drawn:
+    with open_canvas(name, 3.3, 3.3, grid="both") as canvas:
         top = max(
             *(100 * row["predicted"] for stage in stages.values() for row in stage["curves"][label]),
             *(100 * (row["seen"]["high"] or row["seen"]["value"]) for row in after),
         )
         end = min(100.0, 10 * np.ceil((top + 2) / 10))
-        drawn.axes.plot([0, end], [0, end], color=MUTED, linewidth=1, linestyle="--")
+        canvas.axes.plot([0, end], [0, end], color=MUTED, linewidth=1, linestyle="--")
         if "before" in stages:
             before = stages["before"]["curves"][label]
-            drawn.axes.plot(
+            canvas.axes.plot(
                 [100 * row["predicted"] for row in before], [100 * row["seen"]["value"] for row in before], "o-",
                 color=MUTED, markersize=3.5, linewidth=1, markerfacecolor=PAPER, label="before calibration",
             )  # fmt: skip
         places = np.array([100 * row["predicted"] for row in after])
         colour = VERDICT_COLOURS[label] if label != "tie" else ACCENT
-        dots(drawn.axes, places, [row["seen"] for row in after], colour, scale=100, upright=True, label="as reported")
-        drawn.axes.set(xlim=(0, end), ylim=(0, end), aspect="equal")
-        drawn.axes.set_xlabel(f"predicted, {LABEL_NAMES[label]}, %")
-        drawn.axes.set_ylabel("seen, %")
-        drawn.axes.legend(loc="upper left", handletextpad=0.4)
+        dots(canvas.axes, places, [row["seen"] for row in after], colour, scale=100, upright=True, label="as reported")
+        canvas.axes.set(xlim=(0, end), ylim=(0, end), aspect="equal")
+        canvas.axes.set_xlabel(f"predicted, {LABEL_NAMES[label]}, %")
+        canvas.axes.set_ylabel("seen, %")
+        canvas.axes.legend(loc="upper left", handletextpad=0.4)
     inside = sum(
         row["seen"]["low"] is None or row["seen"]["low"] <= row["predicted"] <= row["seen"]["high"] for row in after
     )
     names = {"A": "A wins", "B": "B wins", "tie": "Ties"}
-    return Picture(f"{names[label]}: {inside} of {len(after)} points are where they should be", drawn.svg)
+    return Picture(f"{names[label]}: {inside} of {len(after)} points are where they should be", canvas.svg)
 
 
 def draw_confusion(figures: Figures) -> Picture | None:
     counts = np.array(figures["confusion"]["battles"])
     voted = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, voted, out=np.zeros_like(counts), where=voted > 0)
-    with canvas("confusion", 2.7, 3.8, grid="both") as drawn:
-        drawn.axes.grid(False)
-        drawn.axes.pcolormesh(shares, cmap=tints(), vmin=0, vmax=1, edgecolors=GRID, linewidth=1)
+    with open_canvas("confusion", 2.7, 3.8, grid="both") as canvas:
+        canvas.axes.grid(False)
+        canvas.axes.pcolormesh(shares, cmap=tints(), vmin=0, vmax=1, edgecolors=GRID, linewidth=1)
         for row, column in np.ndindex(3, 3):
             # Ink on a light cell, paper on one that is nearly the accent's colour: both follow the page.
             colour = PAPER if shares[row, column] > 0.55 else INK
             text = f"{percent(shares[row, column], 0)}\n{counts[row, column]:,.0f}"
-            drawn.axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour)
+            canvas.axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour)
         names = [LABEL_NAMES[label] for label in LABELS]
-        drawn.axes.set_xticks(np.arange(3) + 0.5, names)
-        drawn.axes.set_yticks(np.arange(3) + 0.5, names)
-        drawn.axes.invert_yaxis()
-        drawn.axes.set_xlabel("the model's likeliest verdict")
-        drawn.axes.set_ylabel("what people said")
+        canvas.axes.set_xticks(np.arange(3) + 0.5, names)
+        canvas.axes.set_yticks(np.arange(3) + 0.5, names)
+        canvas.axes.invert_yaxis()
+        canvas.axes.set_xlabel("the model's likeliest verdict")
+        canvas.axes.set_ylabel("what people said")
     right = np.trace(counts) / counts.sum()
     called = counts[:, 2].sum() / counts.sum()
-    return Picture(f"The likeliest verdict is right in {percent(right)}; it is a tie in {percent(called)}", drawn.svg)
+    return Picture(f"The likeliest verdict is right in {percent(right)}; it is a tie in {percent(called)}", canvas.svg)
 
 
 _SLICE_WORDS = {
@@ -144,12 +144,12 @@ def draw_slices(kind: str, figures: Figures) -> Picture | None:
     if len(rows) < 2:
         return None
     whole = figures["quality"]["metrics"]["log_loss"]["value"]
-    with canvas(f"slices-{kind}", 0.75 + 0.26 * len(rows)) as drawn:
-        drawn.axes.axvline(whole, color=MUTED, linewidth=1, linestyle="--")
-        dots(drawn.axes, np.arange(len(rows)), [row["log_loss"] for row in rows], ACCENT)
-        drawn.axes.set_yticks(range(len(rows)), [shorten(row["name"], 30) for row in rows])
-        drawn.axes.set_ylim(len(rows) - 0.5, -0.5)
-        drawn.axes.set_xlabel("log loss (dashed: all battles)")
+    with open_canvas(f"slices-{kind}", 0.75 + 0.26 * len(rows)) as canvas:
+        canvas.axes.axvline(whole, color=MUTED, linewidth=1, linestyle="--")
+        dots(canvas.axes, np.arange(len(rows)), [row["log_loss"] for row in rows], ACCENT)
+        canvas.axes.set_yticks(range(len(rows)), [shorten(row["name"], 30) for row in rows])
+        canvas.axes.set_ylim(len(rows) - 0.5, -0.5)
+        canvas.axes.set_xlabel("log loss (dashed: all battles)")
     apart = [
         row
         for row in rows
@@ -159,10 +159,10 @@ def draw_slices(kind: str, figures: Figures) -> Picture | None:
     ]
     words = _SLICE_WORDS[kind]
     if not apart:
-        return Picture(f"By {words}: no group stands out", drawn.svg)
+        return Picture(f"By {words}: no group stands out", canvas.svg)
     most = max(apart, key=lambda row: abs(row["log_loss"]["value"] - whole))
     side = "hardest" if most["log_loss"]["value"] > whole else "easiest"
-    return Picture(f"By {words}: {side} is {shorten(most['name'], 40)}", drawn.svg)
+    return Picture(f"By {words}: {side} is {shorten(most['name'], 40)}", canvas.svg)
 
 
 def draw_model_ranking(figures: Figures) -> Picture | None:
@@ -176,17 +176,17 @@ def draw_model_ranking(figures: Figures) -> Picture | None:
     def ends(key: str) -> list[Estimate | None]:
         return [{"value": row[key]["elo"], "low": row[key]["low"], "high": row[key]["high"]} for row in shown]
 
-    with canvas("model-ranking", 1.0 + 0.23 * len(shown)) as drawn:
-        drawn.axes.axvline(0, color=MUTED, linewidth=1)
-        dots(drawn.axes, places - 0.17, ends("people"), MUTED, hollow=True, label="people")
-        dots(drawn.axes, places + 0.17, ends("predicted"), ACCENT, label="this model")
-        drawn.axes.set_yticks(places, [shorten(row["model"]) for row in shown], fontsize=8)
-        drawn.axes.set_ylim(len(shown) - 0.5, -0.5)
-        drawn.axes.set_xlabel("strength, Elo points above the average model")
-        drawn.figure.legend(loc="outside upper right", ncols=2)
+    with open_canvas("model-ranking", 1.0 + 0.23 * len(shown)) as canvas:
+        canvas.axes.axvline(0, color=MUTED, linewidth=1)
+        dots(canvas.axes, places - 0.17, ends("people"), MUTED, hollow=True, label="people")
+        dots(canvas.axes, places + 0.17, ends("predicted"), ACCENT, label="this model")
+        canvas.axes.set_yticks(places, [shorten(row["model"]) for row in shown], fontsize=8)
+        canvas.axes.set_ylim(len(shown) - 0.5, -0.5)
+        canvas.axes.set_xlabel("strength, Elo points above the average model")
+        canvas.figure.legend(loc="outside upper right", ncols=2)
     tau = ranking["kendall_tau"]
     agree = "no order to compare" if tau is None else f"rank correlation {plain(tau, 2)} (Kendall)"
-    return Picture(f"The order of models by predictions and by people: {agree}", drawn.svg)
+    return Picture(f"The order of models by predictions and by people: {agree}", canvas.svg)
 
 
 PICTURES: dict[str, Callable[[Figures], Picture | None]] = {

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BitsAnd
 from arena_data.file_io import read_json
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, set_pad_token
-from reward_model.model.score_layer import head_module_names, install, last_positions, score_inputs
+from reward_model.model.score_layer import head_module_names, install_score_layer, last_positions, score_inputs
 from reward_model.quiet import quiet_transformers
 from reward_model.run_directory.load_score import load_score
 from reward_model.run_directory.reading import RunDirectory, shard_names
@@ -96,7 +96,7 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
             if options.load_in_4bit or options.load_in_8bit:
                 settings |= _quantised(source, options, dtype, device)
             model = AutoModelForSequenceClassification.from_pretrained(source, **settings)
-        install(model, style_features=len(run.style.features) if run.style else 0, tie_bias=0.0)
+        install_score_layer(model, style_features=len(run.style.features) if run.style else 0, tie_bias=0.0)
         set_pad_token(model, tokenizer)
         if is_adapter:
             from peft import PeftModel  # seconds to import

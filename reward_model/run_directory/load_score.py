@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from arena_data.file_io import read_json
-from reward_model.model.score_layer import check_shape, find, whole
+from reward_model.model.score_layer import check_shape, find_score_layer, gathered
 from reward_model.run_directory.reading import shard_names
 
 _INDEX = "model.safetensors.index.json"
@@ -29,7 +29,7 @@ def load_score(model: nn.Module, directory: str | Path) -> None:
         files = [directory / shard for shard in read_json(index, shard_names)]
     if not files:
         raise ValueError(f"{directory}: no adapter_model.safetensors, model.safetensors or {_INDEX} there")
-    layer = find(model)
+    layer = find_score_layer(model)
     name = layer.stock_name
     saved: dict[str, Tensor] = {}
     for file in files:
@@ -43,7 +43,7 @@ def load_score(model: nn.Module, directory: str | Path) -> None:
         raise ValueError(f"{directory}: the score layer {name!r} there lacks {', '.join(missing)}")
     if left_over := sorted(saved.keys() - parameters.keys()):
         raise ValueError(f"{directory}: the score layer {name!r} there has {', '.join(left_over)}, the model's has not")
-    with whole(parameters.values(), write=True), torch.no_grad():
+    with gathered(parameters.values(), write=True), torch.no_grad():
         for key, parameter in parameters.items():
             check_shape(f"{directory}: {name}.{key}", saved[key], tuple(parameter.shape))
         for key, parameter in parameters.items():

@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
@@ -42,10 +42,10 @@ class RunDirectory:
 
 
 def read_run(directory: str | os.PathLike[str]) -> RunDirectory:
-    """Reads what `write_run` wrote. Raises: BattleError, one line, with the path of the missing or broken file."""
+    """Reads what `write_run` wrote. Raises: InputError, one line, with the path of the missing or broken file."""
     folder = Path(directory)
     if not folder.is_dir():
-        raise BattleError("no such run directory", file=folder.absolute())
+        raise InputError("no such run directory", file=folder.absolute())
     config = read_json(_present(folder / CONFIG), RewardModelConfig.from_json)
     style = _read_style(_present(folder / STYLE)) if config.style else None
     calibration = read_json(_present(folder / CALIBRATION), Calibration.from_json)
@@ -84,11 +84,11 @@ def _read_style(path: Path) -> StyleHead:
                 raise ValueError("no feature names in its metadata")
             return StyleHead(tuple(names), **{name: stored.get_tensor(name) for name in STYLE_ARRAYS})
     except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
-        raise BattleError(f"is broken: {error}", file=path) from error
+        raise InputError(f"is broken: {error}", file=path) from error
 
 
 def _present(path: Path) -> Path:
-    """The absolute path. Raises: BattleError where there is no such file."""
+    """The absolute path. Raises: InputError where there is no such file."""
     if not path.is_file():
-        raise BattleError("missing from the run directory", file=path.absolute())
+        raise InputError("missing from the run directory", file=path.absolute())
     return path.absolute()

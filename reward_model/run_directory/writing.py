@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save as to_safetensors
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import json_text, write_atomically, write_bytes_atomically
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
@@ -41,7 +41,7 @@ def write_run(
             line in the curves. NaN and infinities become null.
         log_history: `trainer.state.log_history`; without a loss in it there are no curves.
 
-    Raises: ValueError for a style head that the settings do not speak of, or the reverse; BattleError where a file
+    Raises: ValueError for a style head that the settings do not speak of, or the reverse; InputError where a file
         cannot be written.
     """
     if config.style != (style is not None):
@@ -69,7 +69,7 @@ def write_run(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).unlink(missing_ok=True)
     except OSError as error:
-        raise BattleError(f"cannot be written: {error.strerror}", file=folder) from error
+        raise InputError(f"cannot be written: {error.strerror}", file=folder) from error
     for name, content in ((STYLE, head), (CURVES, curves)):
         if content is None:
             _remove(folder / name)
@@ -95,4 +95,4 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise BattleError(f"cannot be written: {error.strerror}", file=path) from error
+        raise InputError(f"cannot be written: {error.strerror}", file=path) from error

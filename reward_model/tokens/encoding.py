@@ -181,6 +181,6 @@ def _mapped(battles: datasets.Dataset, encode: Any, progress: bool) -> datasets.
         )
 
 
-def report(encoded: datasets.Dataset, max_length: int) -> TruncationReport:
+def truncation_summary(encoded: datasets.Dataset, max_length: int) -> TruncationReport:
     """How many battles were cut, and by how much."""
     return truncation_report(list(encoded["tokens_cut"]), max_length)

@@ -15,7 +15,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, set_pad_token
-from reward_model.model.score_layer import head_module_names, install
+from reward_model.model.score_layer import head_module_names, install_score_layer
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.tokenizer import load_tokenizer
 
@@ -51,7 +51,7 @@ def load_model(
             model, loading = AutoModelForSequenceClassification.from_pretrained(
                 name, output_loading_info=True, **options
             )
-        layer = install(model, style_features=style_features, tie_bias=tie_bias)
+        layer = install_score_layer(model, style_features=style_features, tie_bias=tie_bias)
         if f"{layer.stock_name}.weight" in loading["missing_keys"]:
             layer.start_from_nothing()
     except (OSError, ValueError, KeyError, RuntimeError) as error:

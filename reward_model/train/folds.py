@@ -18,7 +18,7 @@ import datasets
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.submission import align, read_submission, write_submission
 from reward_model.calibration import calibration
 from reward_model.evaluation.probabilities import floored_log
@@ -45,7 +45,7 @@ def finish_folds(output_dir: str, num_folds: int, battles: datasets.Dataset) -> 
     Args:
         battles: all that were dealt into folds; every one is in exactly one fold's held_out.csv.
 
-    Raises: BattleError for a fold that is not finished, or whose weights are sharded.
+    Raises: InputError for a fold that is not finished, or whose weights are sharded.
     """
     folders = [fold_directory(output_dir, fold) for fold in range(num_folds)]
     runs = [read_run(folder) for folder in folders]
@@ -82,7 +82,7 @@ def _average_model(folders: Sequence[Path], output: Path, weights: str) -> None:
     """The mean of the weight files, beside the configuration and tokenizer files of the first fold."""
     for folder in folders:
         if not (folder / weights).is_file():
-            raise BattleError("weights are not in one file and cannot be averaged", file=folder, expected=weights)
+            raise InputError("weights are not in one file and cannot be averaged", file=folder, expected=weights)
     first = load_file(folders[0] / weights)
     total = {name: tensor.double() for name, tensor in first.items()}
     for folder in folders[1:]:

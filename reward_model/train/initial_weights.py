@@ -16,7 +16,7 @@ import torch
 
 from arena_data.style.features import StyleArrays, pair_array
 from reward_model.model.losses import cross_entropy
-from reward_model.model.score_layer import TieAwareScore, whole
+from reward_model.model.score_layer import TieAwareScore, gathered
 from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import from_probabilities, log_probabilities
 
@@ -49,7 +49,7 @@ class StyleFit(NamedTuple):
         """Raises: ValueError for a score layer without style features."""
         if score.style_reward is None or score.style_tie is None or score.style_similarity is None:
             raise ValueError("the score layer has no style features; install it with style_features")
-        with whole(score.parameters(), write=True), torch.no_grad():
+        with gathered(score.parameters(), write=True), torch.no_grad():
             score.style_reward.copy_(self.style_reward)
             score.style_tie.copy_(self.pair[:-1])
             score.style_similarity.copy_(self.pair[-1:])

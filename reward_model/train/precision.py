@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reward_model.model.score_layer import Float32Linear, find, whole
+from reward_model.model.score_layer import Float32Linear, find_score_layer, gathered
 
 
 def to_one_dtype(model: torch.nn.Module, dtype: torch.dtype) -> None:
@@ -41,11 +41,11 @@ def float32_score(model: Any) -> dict[str, Tensor]:
 
     Every process must call it: under ZeRO they are gathered.
     """
-    layer = {id(parameter) for parameter in find(model).parameters()}
+    layer = {id(parameter) for parameter in find_score_layer(model).parameters()}
     found = {}
     for name, parameter in model.named_parameters():
         if id(parameter) in layer:
-            with whole([parameter]):
+            with gathered([parameter]):
                 value = parameter.detach().clone()
             if hasattr(parameter, "_z3_optimizer") or hasattr(parameter, "_hp_mapping"):
                 from deepspeed.utils import safe_get_full_fp32_param  # slow to import, and absent where nobody shards

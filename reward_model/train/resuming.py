@@ -18,7 +18,7 @@ from typing import Any
 import datasets
 from trl import ModelConfig
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_json
 from reward_model.train.config import DataArguments, TieRewardConfig
 
@@ -81,7 +81,7 @@ def last_checkpoint(output_dir: str, settings: dict[str, Any]) -> str | None:
         return None
     try:
         stored = read_json(folder / SETTINGS, json_object)
-    except BattleError:
+    except InputError:
         stored = {}
     if stored != settings:
         differing = ", ".join(_differing(stored, settings)) or "all that is known of it"
@@ -93,7 +93,7 @@ def last_checkpoint(output_dir: str, settings: dict[str, Any]) -> str | None:
 
 
 def write_settings(output_dir: str, settings: dict[str, Any]) -> None:
-    """Leaves the settings for `last_checkpoint`. Raises: BattleError where the directory cannot be written."""
+    """Leaves the settings for `last_checkpoint`. Raises: InputError where the directory cannot be written."""
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     write_json(Path(output_dir) / SETTINGS, settings)
 
@@ -101,7 +101,7 @@ def write_settings(output_dir: str, settings: dict[str, Any]) -> None:
 def _has_state(checkpoint: Path) -> bool:
     try:
         read_json(checkpoint / "trainer_state.json", json_object)
-    except BattleError:
+    except InputError:
         return False
     return True
 

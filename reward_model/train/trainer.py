@@ -28,7 +28,7 @@ from reward_model.model.cpu_memory import keep_freed_memory
 from reward_model.model.losses import loss_of_both_orders, training_loss
 from reward_model.model.margins import margins
 from reward_model.model.packed_reader import PackedReader, packed_reader
-from reward_model.model.score_layer import TieAwareScore, find
+from reward_model.model.score_layer import TieAwareScore, find_score_layer
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.collator import BattleCollator, token_counts
 from reward_model.tokens.token_budget import TokenBudgetSampler
@@ -56,7 +56,7 @@ class TieRewardTrainer(RewardTrainer):
 
     Args:
         model: an AutoModelForSequenceClassification with one label and a TieAwareScore
-            (`reward_model.model.score_layer.install`), with or without LoRA.
+            (`reward_model.model.score_layer.install_score_layer`), with or without LoRA.
         args: TieRewardConfig.
         train_dataset, eval_dataset: rows as `reward_model.tokens.collator.BattleCollator` wants them.
         processing_class: the tokenizer the rows were made with.
@@ -133,7 +133,7 @@ class TieRewardTrainer(RewardTrainer):
         """The Trainer's optimizer, with the score layer at a learning rate of its own."""
         optimizer = super().create_optimizer(model)
         rate = self.args.score_learning_rate or self.args.learning_rate
-        module = find(self.accelerator.unwrap_model(self.model))
+        module = find_score_layer(self.accelerator.unwrap_model(self.model))
         new = {id(parameter) for parameter in module.parameters()}
         for group in list(optimizer.param_groups):
             score = [parameter for parameter in group["params"] if id(parameter) in new]

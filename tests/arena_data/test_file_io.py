@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import check_output, write_atomically, write_bytes_atomically
 
 
@@ -32,7 +32,7 @@ def test_bytes_arrive_as_they_are(tmp_path: Path) -> None:
     path.chmod(0o600)
     write_bytes_atomically(str(path), b"")
     assert path.read_bytes() == b"" and permissions(path) == 0o600
-    with pytest.raises(BattleError, match=r"absent/curves\.png: cannot be written: "):
+    with pytest.raises(InputError, match=r"absent/curves\.png: cannot be written: "):
         write_bytes_atomically(tmp_path / "absent" / "curves.png", content)
     assert os.listdir(tmp_path) == ["curves.png"]
 
@@ -90,7 +90,7 @@ def test_running_out_of_room_leaves_the_old_file_and_nothing_else(tmp_path: Path
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(BattleError, match=r"page\.html: cannot be written: File too large"):
+        with pytest.raises(InputError, match=r"page\.html: cannot be written: File too large"):
             write_atomically(path, "x" * 1_000_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -117,7 +117,7 @@ def test_what_cannot_be_written_is_one_line_that_names_the_path(tmp_path: Path) 
     before = sorted(os.listdir(tmp_path))
     for name in ("absent/page", "file/page", "pipe", "loop", ".", "n" * 256, "two\nlines/page"):
         path = tmp_path / name
-        with pytest.raises(BattleError, match="cannot be written: ") as caught:
+        with pytest.raises(InputError, match="cannot be written: ") as caught:
             write_atomically(path, "new")
         assert "\n" not in str(caught.value) and str(path).replace("\n", " ") in str(caught.value)
     assert sorted(os.listdir(tmp_path)) == before and (tmp_path / "file").read_text() == "old"
@@ -133,11 +133,11 @@ def test_an_output_is_checked_before_the_work_and_never_takes_the_place_of_an_in
     check_output(page, battles, "user/name", "a*.csv", "n" * 300)
     check_output(battles)
     for wrong in (battles, tmp_path / "hard", tmp_path / "soft"):
-        with pytest.raises(BattleError, match=f"{wrong.name}: cannot be written: it would overwrite what is read"):
+        with pytest.raises(InputError, match=f"{wrong.name}: cannot be written: it would overwrite what is read"):
             check_output(wrong, battles)
-    with pytest.raises(BattleError, match="it would overwrite"):
+    with pytest.raises(InputError, match="it would overwrite"):
         check_output(page, tmp_path / "absent" / ".." / "page.html")
     for wrong in (tmp_path, tmp_path / "absent" / "page.html"):
-        with pytest.raises(BattleError, match=f"{wrong}: cannot be written: "):
+        with pytest.raises(InputError, match=f"{wrong}: cannot be written: "):
             check_output(wrong)
     assert sorted(os.listdir(tmp_path)) == before and battles.read_text() == "id"

@@ -81,13 +81,13 @@ def endpoint() -> Iterator[str]:
 
 PROGRAM = """
 import json, sys
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 for source in sys.argv[1:]:
     source, _, streaming = source.partition("|")
     try:
         print(json.dumps([row["id"] for row in load_battles(source, streaming=bool(streaming))]))
-    except BattleError as error:
+    except InputError as error:
         print(json.dumps(str(error)))
 """
 

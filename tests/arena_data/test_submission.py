@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.submission import align, read_submission, write_submission
 
 HEADER = "id,winner_model_a,winner_model_b,winner_tie\n"
@@ -49,7 +49,7 @@ def test_what_is_no_distribution_is_never_written(tmp_path: Path, values: list[l
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, parts: list[str]) -> None:
     (tmp_path / "s.csv").write_text(text)
-    with pytest.raises(BattleError) as error:
+    with pytest.raises(InputError) as error:
         read_submission(tmp_path / "s.csv")
     assert all(part in str(error.value) for part in ["s.csv", *parts])
     assert "\n" not in str(error.value)
@@ -58,5 +58,5 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, parts: list[str]) -> 
 def test_align_orders_by_id_and_names_what_is_missing() -> None:
     values = np.eye(3)
     assert align(["c", "a"], ["a", "b", "c"], values, "f.csv").argmax(axis=1).tolist() == [2, 0]
-    with pytest.raises(BattleError, match=r"f\.csv.*1 of 2 ids are missing.*'z'"):
+    with pytest.raises(InputError, match=r"f\.csv.*1 of 2 ids are missing.*'z'"):
         align(["a", "z"], ["a", "b", "c"], values, "f.csv")

@@ -26,7 +26,7 @@ from trl import ModelConfig
 from arena_data.splits.training_parts import read_training_split
 from benchmarks.scale import __main__ as scale
 from reward_model.cli import predict
-from reward_model.model.score_layer import find
+from reward_model.model.score_layer import find_score_layer
 from reward_model.model.style_head import StyleScale
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -59,7 +59,7 @@ def make_trainer(method: str, rows: Any, folder: Path, name: str, *, sharded: bo
             if isinstance(module, LlamaDecoderLayer) or module is trainer.model:
                 fully_shard(module, mesh=mesh)
         assert all(isinstance(p, DTensor) and p.device_mesh.size() == 2 for p in trainer.model.parameters())
-        assert all(p.dtype == torch.float32 for p in find(trainer.model).parameters())
+        assert all(p.dtype == torch.float32 for p in find_score_layer(trainer.model).parameters())
     trainer.create_optimizer()
     return trainer
 
@@ -130,11 +130,11 @@ def test_sharded_training_ends_as_one_process_does_and_resumes_bit_for_bit(metho
     folder, parts, rows, style_scale = trained
     figures, sharded, again = (load_file(folder / f"{method}{name}.safetensors") for name in ("", "-end", "-again"))
     one, other = (make_trainer(method, rows["train"], folder, f"{method}-{name}") for name in ("one", "other"))
-    before = find(one.model).weight.clone()
+    before = find_score_layer(one.model).weight.clone()
     expected = torch.cat([train(one, slice(None), steps) for steps in (FIRST_HALF, SECOND_HALF)])
     torch.testing.assert_close(figures["figures"], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(sharded, dict(one.model.state_dict()), atol=1e-4, rtol=0)
-    assert (find(one.model).weight - before).abs().max() > 1e-3
+    assert (find_score_layer(one.model).weight - before).abs().max() > 1e-3
     assert sharded.keys() == again.keys() and all(torch.equal(sharded[name], again[name]) for name in sharded)
 
     other.model.load_state_dict(sharded)

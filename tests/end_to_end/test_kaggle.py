@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.cli import predict
 from reward_model.cli.kaggle import main
 from reward_model.publish.kaggle_bundle import Parts, bundle
@@ -159,7 +159,7 @@ def test_files_go_where_there_is_room() -> None:
     parts = Parts(Path("b"), "name", 10)
     assert parts.names([6, 6, 4, 3]) == ["name", "name-2", "name", "name-2"]
     assert parts.names([10]) == ["name"]
-    with pytest.raises(BattleError, match="over the size limit"):
+    with pytest.raises(InputError, match="over the size limit"):
         parts.names([3, 11])
 
 
@@ -169,7 +169,7 @@ def test_every_wheel_is_named_with_its_hash(tmp_path: Path) -> None:
     wheels = [tmp_path / name for name in ("some_thing-1.0-cp311-x.whl", "some_thing-1.0-cp312-x.whl")]
     for wheel in wheels:
         wheel.write_bytes(wheel.name.encode())
-    with pytest.raises(BattleError, match="no wheel was downloaded; found 'other==2'"):
+    with pytest.raises(InputError, match="no wheel was downloaded; found 'other==2'"):
         hashed_requirements(wheels, requirements)
     requirements.write_text("Some-Thing==1.0\n")
     text = hashed_requirements(wheels, requirements)

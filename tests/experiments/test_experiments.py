@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.file_io import fingerprint
 from arena_data.submission import COLUMNS
 from benchmarks.leaderboard.results import Predictions
@@ -171,7 +171,7 @@ def test_a_section_replaces_itself_and_nothing_else(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_one_line(old: str, new: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text(CONFIGURATION.replace(old, new, 1))
-    with pytest.raises(BattleError, match=said) as caught:
+    with pytest.raises(InputError, match=said) as caught:
         read_file(tmp_path / "q.yaml")
     assert "\n" not in str(caught.value)
 

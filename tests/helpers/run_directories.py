@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from arena_data.style.features import RESPONSE_FEATURES
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.backbone import set_pad_token
-from reward_model.model.score_layer import find, head_module_names, install, score_module_name
+from reward_model.model.score_layer import find_score_layer, head_module_names, install_score_layer, score_module_name
 from reward_model.model.style_head import StyleHead
 from reward_model.run_directory.settings import RewardModelConfig
 from reward_model.run_directory.writing import write_run
@@ -71,7 +71,7 @@ def make_run(
         model.save_pretrained(backbone)
         tokenizer.save_pretrained(backbone)
     head = style_head(seed) if style else None
-    install(model, style_features=len(RESPONSE_FEATURES) if style else 0, tie_bias=-0.3)
+    install_score_layer(model, style_features=len(RESPONSE_FEATURES) if style else 0, tie_bias=-0.3)
     set_pad_token(model, tokenizer)
     score_module = score_module_name(model)
     if model_type == "adapter":
@@ -86,7 +86,7 @@ def make_run(
         model = get_peft_model(model, config)
         model.peft_config["default"].base_model_name_or_path = str(backbone)
     with torch.no_grad():
-        layer = find(model)
+        layer = find_score_layer(model)
         layer.weight.normal_(std=0.3)
         layer.tie.weight.normal_(std=0.1)
         if head is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.reading.in_memory import make_battles
 from arena_data.schema import FEATURES
@@ -87,12 +87,12 @@ def test_trl_forms(model: RewardModel) -> None:
 
 
 def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:
-    with pytest.raises(BattleError, match="no such run directory"):
+    with pytest.raises(InputError, match="no such run directory"):
         RewardModel.from_pretrained(tmp_path / "none")
     with pytest.raises(ValueError, match="a string beside a list"):
         model.reward("a", ["b"])  # type: ignore[call-overload]
     joint = RewardModel.from_pretrained(make_run(tmp_path / "joint", kind="bert", encoding="joint"), dtype="float32")
-    with pytest.raises(BattleError, match="joint encoding has no reward"):
+    with pytest.raises(InputError, match="joint encoding has no reward"):
         joint.reward("a", "b")
     a, b, tie = joint.compare("a", "b", "ccc")
     assert joint.compare("a", "ccc", "b") == pytest.approx((b, a, tie), abs=1e-5)

@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 import pytest
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.reading.cleaning import ODDITIES, clean, oddity_lines
 
@@ -33,9 +33,9 @@ def load(tmp_path: Path) -> Callable[..., datasets.Dataset]:
 
 
 @pytest.fixture
-def error_of(load: Callable[..., datasets.Dataset]) -> Callable[..., BattleError]:
-    def caught(*files: Path, labels: str = "required") -> BattleError:
-        with pytest.raises(BattleError) as info:
+def error_of(load: Callable[..., datasets.Dataset]) -> Callable[..., InputError]:
+    def caught(*files: Path, labels: str = "required") -> InputError:
+        with pytest.raises(InputError) as info:
             load(*files, labels=labels)
         message = str(info.value)
         assert len(message.splitlines()) == 1 and len(message) < 1000, message
@@ -310,7 +310,7 @@ def test_no_such_file_directory_or_match(tmp_path: Path, error_of: Any) -> None:
     assert "no such file" in str(error_of(tmp_path / "absent.csv"))
     assert "is a directory" in str(error_of(tmp_path))
     assert "matches no file" in str(error_of(tmp_path / "*.csv"))
-    with pytest.raises(BattleError, match="no source"):
+    with pytest.raises(InputError, match="no source"):
         load_battles([])
 
 

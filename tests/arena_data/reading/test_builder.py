@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.reading.builder import ArenaBattles, _table
 from arena_data.reading.files import read_blocks
@@ -101,7 +101,7 @@ def test_several_files_and_globs_keep_their_order(tmp_path: Path, load: Any) -> 
     battles = load(*files)
     assert battles["id"] == expected[6:] + expected[:3]
     assert battles["source"] == ["part-2"] * 3 + ["part-0"] * 3
-    with pytest.raises(BattleError, match="duplicate id"):
+    with pytest.raises(InputError, match="duplicate id"):
         load(tmp_path / "part-0.csv", tmp_path / "part-*")
 
 
@@ -116,7 +116,7 @@ def test_names_with_characters_of_patterns(name: str, tmp_path: Path, load: Any)
 
 def test_a_name_that_datasets_takes_for_a_chain_of_urls_is_an_error(tmp_path: Path, load: Any) -> None:
     (tmp_path / "x::y.csv").write_bytes(content(rows_of(2), ".csv"))
-    with pytest.raises(BattleError, match=r"x::y\.csv.*rename"):
+    with pytest.raises(InputError, match=r"x::y\.csv.*rename"):
         load(tmp_path / "x::y.csv")
 
 
@@ -156,7 +156,7 @@ def test_an_error_leaves_no_cache_behind(tmp_path: Path, load: Any) -> None:
     file = tmp_path / "f.jsonl"
     file.write_text(json.dumps(rows_of(1)[0] | {"winner": "nobody"}))
     for _ in range(2):
-        with pytest.raises(BattleError, match="unknown verdict"):
+        with pytest.raises(InputError, match="unknown verdict"):
             load(file)
     assert cached_files(tmp_path / "cache") == {}
 
@@ -174,7 +174,7 @@ def test_streaming_equals_the_dataset_on_disk(kind: str, tmp_path: Path, load: A
 def test_streaming_writes_no_cache_and_reports_errors(tmp_path: Path, load: Any) -> None:
     file = tmp_path / "f.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in [*rows_of(2), rows_of(1)[0]]))
-    with pytest.raises(BattleError, match=r"row 3, column 'id': duplicate id"):
+    with pytest.raises(InputError, match=r"row 3, column 'id': duplicate id"):
         list(load(file, streaming=True))
     assert cached_files(tmp_path / "cache") == {}
 
@@ -226,7 +226,7 @@ def test_row_numbers_stay_right_after_long_rows(bad: int, tmp_path: Path, load: 
     rows = long_rows()
     rows[bad]["winner"] = "nobody"
     (tmp_path / "f.csv").write_bytes(content(rows, ".csv"))
-    with pytest.raises(BattleError) as info:
+    with pytest.raises(InputError) as info:
         load(tmp_path / "f.csv")
     assert (info.value.row, info.value.column) == (bad + 1, "winner")
 
@@ -234,7 +234,7 @@ def test_row_numbers_stay_right_after_long_rows(bad: int, tmp_path: Path, load: 
 def test_the_row_of_another_length_is_found_after_long_rows(tmp_path: Path, load: Any) -> None:
     lines = content(long_rows(), ".csv") + b"3000,short\n" + content(rows_of(9, start=4000), ".csv")
     (tmp_path / "f.csv").write_bytes(lines)
-    with pytest.raises(BattleError, match="2 cells") as info:
+    with pytest.raises(InputError, match="2 cells") as info:
         load(tmp_path / "f.csv")
     assert info.value.row == 3001
 

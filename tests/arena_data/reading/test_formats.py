@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.schema import FEATURES
 
@@ -365,5 +365,5 @@ def test_real_files_have_the_rows_their_readme_names(name: str, load: Callable[.
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no ../shared/data")
 def test_real_predictions_are_told_to_hold_no_text(load: Callable[..., datasets.Dataset]) -> None:
-    with pytest.raises(BattleError, match=r"arena_heldout\.csv.*missing column"):
+    with pytest.raises(InputError, match=r"arena_heldout\.csv.*missing column"):
         load(REAL / "predictions" / "arena_heldout.csv")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.style.features import (
     FEATURE_NOTES,
     PAIR_FEATURES,
@@ -328,7 +328,7 @@ def test_style_arrays_of_nothing_and_of_null_conversations() -> None:
 
 
 def test_style_arrays_names_the_missing_column() -> None:
-    with pytest.raises(BattleError, match="'response_b'"):
+    with pytest.raises(InputError, match="'response_b'"):
         style_arrays(battles(2).remove_columns("response_b"), progress=False)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.baselines.base import KINDS, Baseline, class_of, is_baseline, load_baseline, read_baseline
 from reward_model.calibration.calibration import Calibration
 from reward_model.cli.baseline import main
@@ -120,7 +120,7 @@ def test_a_broken_directory_is_refused_in_one_line(
 ) -> None:
     fitted["style"][0].save(tmp_path)
     (tmp_path / file).write_text(content)
-    with pytest.raises(BattleError, match=said) as caught:
+    with pytest.raises(InputError, match=said) as caught:
         load_baseline(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -129,7 +129,7 @@ def test_a_save_that_fails_leaves_no_directory_that_looks_whole(fitted: Fitted, 
     fitted["style"][0].save(tmp_path)
     (tmp_path / "style.safetensors").unlink()
     (tmp_path / "style.safetensors").mkdir()
-    with pytest.raises(BattleError):
+    with pytest.raises(InputError):
         fitted["style"][0].save(tmp_path)
     assert not is_baseline(tmp_path)
 

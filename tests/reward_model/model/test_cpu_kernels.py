@@ -13,7 +13,7 @@ from transformers.activations import ACT2FN
 
 from reward_model.model import plain_attention
 from reward_model.model.packed_linear import PackedLinear, pack_linear_layers
-from reward_model.model.score_layer import find
+from reward_model.model.score_layer import find_score_layer
 from tests.reward_model.model.test_every_architecture import padded, scores, tie_aware
 
 
@@ -36,7 +36,7 @@ def test_a_model_of_packed_layers_gives_the_same_scores(name: str, lora: bool) -
     model = tie_aware(name, lora).eval()
     other = copy.deepcopy(model)
     assert pack_linear_layers(other) > 4
-    assert type(find(other)) is type(find(model))
+    assert type(find_score_layer(other)) is type(find_score_layer(model))
     rows = padded([torch.arange(3, 40), torch.arange(20, 29)])
     with torch.inference_mode():
         torch.testing.assert_close(scores(other, rows), scores(model, rows), atol=1e-5, rtol=1e-4)

@@ -92,7 +92,7 @@ def stock_model(name: str) -> Any:
 
 def tie_aware(name: str, lora: bool) -> Any:
     model = stock_model(name)
-    layer = score.install(model, style_features=STYLE, tie_bias=-0.7)
+    layer = score.install_score_layer(model, style_features=STYLE, tie_bias=-0.7)
     torch.nn.init.normal_(layer.tie.weight, std=0.02)  # as after some training: at first it is 0
     if not lora:
         return model
@@ -161,12 +161,12 @@ def test_every_trainable_parameter_learns(name: str, lora: bool, checkpointing: 
     trainable = {key: value for key, value in model.named_parameters() if value.requires_grad}
     unmoved = {id(value) for key, value in trainable.items() if torch.equal(value, before[key])}
     # The reward's own bias cancels in the margin; nothing but a reward-centring term can tell it anything.
-    bias = score.find(model).bias
+    bias = score.find_score_layer(model).bias
     assert unmoved <= {id(bias)}
     assert all(bool(value.isfinite().all()) for value in trainable.values())
     frozen = {key for key, value in model.named_parameters() if not value.requires_grad}
     assert {key for key in frozen if not torch.equal(before[key], model.get_parameter(key))} == set()
-    active = {id(parameter) for parameter in score.find(model).parameters()}
+    active = {id(parameter) for parameter in score.find_score_layer(model).parameters()}
     assert active <= {id(parameter) for parameter in trainable.values()}
     assert len(active) == 6 + (bias is not None)
     assert bool(frozen) == lora
@@ -175,7 +175,7 @@ def test_every_trainable_parameter_learns(name: str, lora: bool, checkpointing: 
 @pytest.mark.parametrize("name", ["bert", "roberta"])
 def test_reward_centring_moves_the_bias(name: str) -> None:
     model = tie_aware(name, lora=True)
-    bias = score.find(model).bias
+    bias = score.find_score_layer(model).bias
     batch = padded(token_rows([7, 5]))
     model(**batch).logits[:, 0].mean().square().backward()
     assert bias.grad is not None
@@ -204,15 +204,15 @@ def test_the_last_token_is_pooled_though_it_is_the_padding_token(name: str) -> N
     batch = padded([row], "left", width=12)
     backbone = getattr(model, model.base_model_prefix)
     state = backbone(**batch).last_hidden_state[:, -1]
-    torch.testing.assert_close(scores(model, batch), score.find(model)(state), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scores(model, batch), score.find_score_layer(model)(state), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_bfloat16_model_keeps_a_float32_score(name: str) -> None:
     model = tie_aware(name, lora=True)
-    before = {key: value.clone() for key, value in score.find(model).state_dict().items()}
+    before = {key: value.clone() for key, value in score.find_score_layer(model).state_dict().items()}
     model.to(torch.bfloat16)
-    after = score.find(model).state_dict()
+    after = score.find_score_layer(model).state_dict()
     assert all(torch.equal(after[key], before[key]) and after[key].dtype == torch.float32 for key in before)
     assert any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
     logits = scores(model, padded(token_rows([6, 9])))
@@ -277,11 +277,11 @@ def test_our_loader_restores_every_parameter(name: str, kind: str, saved: Any) -
     trained = models[f"{name} {kind}"]
     source = root / name / ("full" if kind == "full" else "base")
     model: Any = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1)
-    score.install(model, style_features=STYLE, tie_bias=5.0)
+    score.install_score_layer(model, style_features=STYLE, tie_bias=5.0)
     if kind == "lora":
         model = PeftModel.from_pretrained(model, str(root / name / "lora"))
     else:
-        assert score.find(model).tie.bias.item() == 5.0
+        assert score.find_score_layer(model).tie.bias.item() == 5.0
     load_score(model, root / name / kind)
     wanted = dict(trained.named_parameters())
     active = {f"{key}" for key, value in wanted.items() if value.requires_grad}

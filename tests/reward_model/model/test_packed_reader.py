@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, Gemma3TextConfig
 
 from reward_model.model import packed_reader as packed
 from reward_model.model.packed_reader import PackedReader, packed_reader
-from reward_model.model.score_layer import find, install
+from reward_model.model.score_layer import find_score_layer, install_score_layer
 from reward_model.tokens.layout import LEAST_SHARED, lengths_packed, shared_tokens
 from reward_model.tokens.token_budget import packs
 from tests.reward_model.model.test_every_architecture import ARCHITECTURES, GROUPED, padded, scores, tie_aware
@@ -36,7 +36,7 @@ def reader_of(model: Any) -> PackedReader | None:
 def reader_before_training(model: Any) -> PackedReader | None:
     """A score layer of zeros gives every row the same score, rightly read or not."""
     model = copy.deepcopy(model)
-    weights = [find(model).weight, find(model).tie.weight]
+    weights = [find_score_layer(model).weight, find_score_layer(model).tie.weight]
     for weight in weights:
         torch.nn.init.zeros_(weight)
     found = reader_of(model)
@@ -99,7 +99,7 @@ def test_packs_keep_to_the_budget() -> None:
 
 def test_a_wide_window_is_no_hindrance() -> None:
     model = AutoModelForSequenceClassification.from_config(Gemma3TextConfig(**GROUPED, sliding_window=MAX_LENGTH))
-    install(model, style_features=0, tie_bias=0.0)
+    install_score_layer(model, style_features=0, tie_bias=0.0)
     assert reader_of(model) is not None
 
 

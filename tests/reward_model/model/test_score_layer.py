@@ -22,7 +22,13 @@ from transformers import (
 )
 
 from reward_model.model import score_layer as score
-from reward_model.model.score_layer import TieAwareScore, find, install, last_positions, score_inputs
+from reward_model.model.score_layer import (
+    TieAwareScore,
+    find_score_layer,
+    install_score_layer,
+    last_positions,
+    score_inputs,
+)
 from reward_model.run_directory.load_score import load_score
 
 SIZES = {
@@ -52,7 +58,7 @@ def lora(model: Any, **options: Any) -> Any:
 def filled(config: PreTrainedConfig, style_features: int = STYLE) -> Any:
     """A model whose score layer has no zero in it, so that no term can hide."""
     model = stock(config)
-    layer = install(model, style_features=style_features, tie_bias=-0.5)
+    layer = install_score_layer(model, style_features=style_features, tie_bias=-0.5)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_()
@@ -66,7 +72,7 @@ def model() -> Any:
 
 @pytest.fixture
 def layer(model: Any) -> TieAwareScore:
-    return find(model)
+    return find_score_layer(model)
 
 
 def test_the_numbers_are_those_of_the_formula(model: Any, layer: TieAwareScore) -> None:
@@ -143,9 +149,9 @@ def test_inputs_that_do_not_fit_are_refused(model: Any, layer: TieAwareScore) ->
 
 def test_no_style_features_means_no_style_parameters() -> None:
     model = filled(LLAMA, style_features=0)
-    assert {name for name, _ in find(model).named_parameters()} == {"weight", "tie.weight", "tie.bias"}
+    assert {name for name, _ in find_score_layer(model).named_parameters()} == {"weight", "tie.weight", "tie.bias"}
     with pytest.raises(ValueError, match="without style features"), score_inputs(model, style=torch.zeros(2, 1)):
-        find(model)(torch.zeros(2, 8))
+        find_score_layer(model)(torch.zeros(2, 8))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -197,8 +203,8 @@ def test_install_keeps_the_weights_it_finds(config: PreTrainedConfig, name: str)
     model = stock(config).to(torch.bfloat16)
     old = model.get_submodule(name)
     old_bias = old.bias
-    layer = install(model, style_features=STYLE, tie_bias=-1.25)
-    assert model.get_submodule(name) is layer is find(model)
+    layer = install_score_layer(model, style_features=STYLE, tie_bias=-1.25)
+    assert model.get_submodule(name) is layer is find_score_layer(model)
     assert layer.weight.dtype == torch.float32
     assert torch.equal(layer.weight, old.weight.float())
     assert (layer.bias is None) == (old_bias is None)
@@ -219,7 +225,7 @@ def test_heads_that_do_not_fit_are_refused() -> None:
     ]
     for unfit, message in wrong:
         with pytest.raises(ValueError, match=message) as caught:
-            install(unfit, style_features=0, tie_bias=0.0)
+            install_score_layer(unfit, style_features=0, tie_bias=0.0)
         assert "\n" not in str(caught.value)
 
 
@@ -233,8 +239,8 @@ def test_a_quantised_score_is_refused_and_a_skipped_one_is_not(tmp_path: Path) -
         four_bits = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=skipped)
         loaded[skipped[0]] = AutoModelForSequenceClassification.from_pretrained(tmp_path, quantization_config=four_bits)
     with pytest.raises(ValueError, match=r"is quantised; load the model with llm_int8_skip_modules=\['score'\]"):
-        install(loaded["nothing"], style_features=0, tie_bias=0.0)
-    install(loaded["score"], style_features=0, tie_bias=0.0)
+        install_score_layer(loaded["nothing"], style_features=0, tie_bias=0.0)
+    install_score_layer(loaded["score"], style_features=0, tie_bias=0.0)
     assert "Linear4bit" in {type(module).__name__ for module in loaded["score"].modules()}
     logits = loaded["score"](torch.tensor([[5, 6, 7]])).logits
     assert logits.dtype == torch.float32 and logits.shape == (1, 2)
@@ -255,7 +261,7 @@ def test_names_of_the_head() -> None:
     for config, name, names in expected:
         model = stock(config)
         assert (score.score_module_name(model), set(score.head_module_names(model))) == (name, names)
-        install(model, style_features=0, tie_bias=0.0)
+        install_score_layer(model, style_features=0, tie_bias=0.0)
         assert (score.score_module_name(model), set(score.head_module_names(model))) == (name, names)
         wrapped = lora(model)
         assert score.score_module_name(wrapped) == name
@@ -269,7 +275,7 @@ def test_peft_holds_two_copies_and_both_get_the_inputs(config: PreTrainedConfig)
     copies = [module for module in model.modules() if isinstance(module, TieAwareScore)]
     assert len(copies) == 2
     assert not any("lora_" in name for name, _ in copies[0].named_parameters())
-    active = find(model)
+    active = find_score_layer(model)
     assert all(parameter.requires_grad for parameter in active.parameters())
     ids = torch.tensor([[5, 6, 7], [8, 9, 10]])
     style = torch.ones(2, STYLE)
@@ -278,20 +284,20 @@ def test_peft_holds_two_copies_and_both_get_the_inputs(config: PreTrainedConfig)
         with score_inputs(model, style=style):
             styled = model(ids).logits
             with model.disable_adapter():
-                assert find(model) is not active
+                assert find_score_layer(model) is not active
                 torch.testing.assert_close(model(ids).logits, styled)
     assert not torch.allclose(styled[:, 0], plain[:, 0])
-    assert find(model) is active
+    assert find_score_layer(model) is active
 
 
 def test_find_without_a_layer_says_so() -> None:
     with pytest.raises(ValueError, match="no tie-aware score layer"):
-        find(stock(LLAMA))
+        find_score_layer(stock(LLAMA))
 
 
 def fresh(config: PreTrainedConfig, style_features: int = STYLE) -> Any:
     model = stock(config)
-    install(model, style_features=style_features, tie_bias=9.0)
+    install_score_layer(model, style_features=style_features, tie_bias=9.0)
     return model
 
 
@@ -303,8 +309,8 @@ def test_a_full_model_is_loaded(config: PreTrainedConfig, size: str, tmp_path: P
     assert (tmp_path / "model.safetensors.index.json").exists() == (size == "2KB")
     model = fresh(config)
     load_score(model, tmp_path)
-    wanted = find(saved).state_dict()
-    assert all(torch.equal(value, wanted[name]) for name, value in find(model).state_dict().items())
+    wanted = find_score_layer(saved).state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in find_score_layer(model).state_dict().items())
 
 
 @pytest.mark.parametrize("config", [LLAMA, ROBERTA])
@@ -313,10 +319,10 @@ def test_an_adapter_is_loaded_into_the_active_copy_alone(config: PreTrainedConfi
     saved.save_pretrained(str(tmp_path))
     model = lora(fresh(config))
     load_score(model, tmp_path)
-    wanted = find(saved).state_dict()
-    assert all(torch.equal(value, wanted[name]) for name, value in find(model).state_dict().items())
+    wanted = find_score_layer(saved).state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in find_score_layer(model).state_dict().items())
     with model.disable_adapter():
-        assert find(model).tie.bias.item() == 9.0
+        assert find_score_layer(model).tie.bias.item() == 9.0
 
 
 @pytest.mark.parametrize("lost", ["weight", "tie.weight", "tie.bias", "style_reward", "style_tie", "style_similarity"])
@@ -330,10 +336,10 @@ def test_a_missing_parameter_is_an_error(kind: str, lost: str, tmp_path: Path) -
     assert len(kept) == len(tensors) - 1
     save_file(kept, file, metadata={"format": "pt"})
     model = lora(fresh(ROBERTA)) if kind == "lora" else fresh(ROBERTA)
-    before = {name: value.clone() for name, value in find(model).state_dict().items()}
+    before = {name: value.clone() for name, value in find_score_layer(model).state_dict().items()}
     with pytest.raises(ValueError, match=f"'classifier.out_proj' there lacks {lost}$"):
         load_score(model, tmp_path)
-    assert all(torch.equal(value, before[name]) for name, value in find(model).state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in find_score_layer(model).state_dict().items())
 
 
 def test_directories_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -343,7 +349,7 @@ def test_directories_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has style_reward, style_similarity, style_tie, the model's has not"):
         load_score(fresh(LLAMA, style_features=0), tmp_path)
     model = fresh(LLAMA, style_features=STYLE + 1)
-    before = find(model).weight.clone()
+    before = find_score_layer(model).weight.clone()
     with pytest.raises(ValueError, match=r"score.style_reward has shape \(2,\); expected \(3,\)"):
         load_score(model, tmp_path)
-    assert torch.equal(find(model).weight, before)
+    assert torch.equal(find_score_layer(model).weight, before)

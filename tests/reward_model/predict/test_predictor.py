@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, logsumexp
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.style.features import pair_array
 from arena_data.submission import write_submission
@@ -293,7 +293,7 @@ def test_a_model_that_can_score_nothing_is_an_error(
 def test_what_is_no_model_is_said_before_anything_is_loaded(tmp_path: Path, runs: dict[str, Path]) -> None:
     options = MemberOptions(LoadOptions())
     for path, match in ((tmp_path / "nothing", "no such run directory"), (tmp_path, "reward_config.json: missing")):
-        with pytest.raises(BattleError, match=match):
+        with pytest.raises(InputError, match=match):
             open_member(str(path), options)
     with pytest.raises(ValueError, match="2 weights for 1 members"):
         predictor(runs["bert"], weights=[1.0, 2.0])

@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.api import RewardModel
 from reward_model.cli import export as export_command
 from reward_model.errors import ModelError
@@ -75,9 +75,9 @@ def test_an_export_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatc
     assert json.loads((tmp_path / "run-export" / "export.json").read_text())["dtype"] == "float16"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(BattleError, match="is no export"):
+    with pytest.raises(InputError, match="is no export"):
         exporting.export(run, tmp_path / "mine")
-    with pytest.raises(BattleError, match="joint encoding has no reward"):
+    with pytest.raises(InputError, match="joint encoding has no reward"):
         exporting.export(make_run(tmp_path / "joint", encoding="joint"), tmp_path / "out")
 
 

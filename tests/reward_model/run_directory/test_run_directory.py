@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import StyleHead
 from reward_model.run_directory.reading import is_complete, read_run
@@ -103,12 +103,12 @@ def test_a_crash_while_writing_leaves_no_run(tmp_path: Path, monkeypatch: pytest
     write(tmp_path)
 
     def full(path: Path, text: str) -> None:
-        raise BattleError("cannot be written: No space left on device", file=path)
+        raise InputError("cannot be written: No space left on device", file=path)
 
     monkeypatch.setattr("reward_model.run_directory.writing.write_atomically", full)
-    with pytest.raises(BattleError, match="No space left"):
+    with pytest.raises(InputError, match="No space left"):
         write(tmp_path, max_length=64)
-    with pytest.raises(BattleError, match=r"reward_config\.json: missing"):
+    with pytest.raises(InputError, match=r"reward_config\.json: missing"):
         read_run(tmp_path)
 
 
@@ -119,7 +119,7 @@ def test_a_missing_or_broken_file_is_named_in_one_line(tmp_path: Path, name: str
     file.unlink()
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(BattleError) as raised:
+    with pytest.raises(InputError) as raised:
         read_run(tmp_path)
     message = str(raised.value)
     assert message.startswith(f"{file}: {'missing' if content is None else 'is broken'}")
@@ -128,7 +128,7 @@ def test_a_missing_or_broken_file_is_named_in_one_line(tmp_path: Path, name: str
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BattleError, match="nowhere: no such run directory"):
+    with pytest.raises(InputError, match="nowhere: no such run directory"):
         read_run(tmp_path / "nowhere")
 
 
@@ -140,11 +140,11 @@ def test_settings_this_code_cannot_follow_are_refused(tmp_path: Path, change: di
     file = write(tmp_path) / "reward_config.json"
     stored = json.loads(file.read_text())
     file.write_text(json.dumps(stored | change))
-    with pytest.raises(BattleError, match=f"reward_config.json: is broken: .*{next(iter(change))}"):
+    with pytest.raises(InputError, match=f"reward_config.json: is broken: .*{next(iter(change))}"):
         read_run(tmp_path)
     del stored["transcript_version"]
     file.write_text(json.dumps(stored))
-    with pytest.raises(BattleError, match="lack transcript_version"):
+    with pytest.raises(InputError, match="lack transcript_version"):
         read_run(tmp_path)
 
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from arena_data.schema import FEATURES
-from reward_model.tokens.encoding import BattleEncoder, report
+from reward_model.tokens.encoding import BattleEncoder, truncation_summary
 from reward_model.tokens.tokenizer import prepare_tokenizer
 
 MINILM = Path(__file__).parents[3] / "models" / "minilm"
@@ -68,7 +68,7 @@ def test_no_row_is_dropped_or_over_the_budget(tokenizer: Any, encoding: Any, max
     over = [max(len(row["input_ids_a"]), len(row["input_ids_b"])) > max_length for row in whole]
     assert cut == over
     assert any(over) == (max_length == 240)
-    assert report(rows, max_length).rows_cut == sum(over)
+    assert truncation_summary(rows, max_length).rows_cut == sum(over)
     for here, there, shortened in zip(rows, whole, over, strict=True):
         assert shortened or here["input_ids_a"] == there["input_ids_a"]
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, LlamaConfig, PreTrainedConfig, RobertaConfig
 from trl import ModelConfig
 
-from reward_model.model.score_layer import find, head_module_names
+from reward_model.model.score_layer import find_score_layer, head_module_names
 from reward_model.tokens.tokenizer import prepare_tokenizer
 from reward_model.train.build_model import load_model
 from tests.helpers.tiny_models import SIZES, byte_tokenizer
@@ -28,7 +28,7 @@ def test_a_head_that_is_there_is_kept_and_another_starts_at_zero(
     saved.save_pretrained(tmp_path)
 
     loaded = load_model(ModelConfig(model_name_or_path=str(tmp_path)), TOKENIZER, style_features=2, tie_bias=-0.3)
-    layer = find(loaded)
+    layer = find_score_layer(loaded)
     assert not layer.tie.weight.any()
     if has_head:
         assert torch.equal(layer.weight, model.get_submodule(layer.stock_name).weight)

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from transformers import BertConfig, BertForSequenceClassification
 
-from reward_model.model.score_layer import install
+from reward_model.model.score_layer import install_score_layer
 from reward_model.model.tie_links import LINKS, log_probabilities
 from reward_model.train.initial_weights import PENALTIES, StyleData, fit_style, tie_bias_of
 
@@ -82,13 +82,13 @@ def test_weights_are_put_where_the_score_layer_reads_them() -> None:
     config = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     config.num_labels = 1
     model = BertForSequenceClassification(config)
-    layer = install(model, style_features=FEATURES, tie_bias=0.0)
+    layer = install_score_layer(model, style_features=FEATURES, tie_bias=0.0)
     data, _, _ = battles(100)
     fitted = fit_style(data, [str(row) for row in range(100)], "davidson", 0.0)
     fitted.copy_to(layer)
     assert layer.style_reward is not None and layer.style_similarity is not None
     torch.testing.assert_close(layer.style_reward.double(), fitted.style_reward, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(layer.style_similarity.double(), fitted.pair[-1:], atol=1e-6, rtol=1e-6)
-    bare = install(BertForSequenceClassification(config), style_features=0, tie_bias=0.0)
+    bare = install_score_layer(BertForSequenceClassification(config), style_features=0, tie_bias=0.0)
     with pytest.raises(ValueError, match="no style features"):
         fitted.copy_to(bare)

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from arena_data.schema import FEATURES
-from reward_model.model.score_layer import find, install, score_inputs
+from reward_model.model.score_layer import find_score_layer, install_score_layer, score_inputs
 from reward_model.model.style_head import StyleScale
 from reward_model.tokens.collator import BattleCollator
 from reward_model.tokens.encoding import BattleEncoder
@@ -71,7 +71,7 @@ def tiny_model(tokenizer: Any, style_features: int) -> Any:
     model = tiny_llama(
         tokenizer, hidden_size=16, intermediate_size=24, max_position_embeddings=1024, initializer_range=0.2
     )
-    layer = install(model, style_features=style_features, tie_bias=-0.3)
+    layer = install_score_layer(model, style_features=style_features, tie_bias=-0.3)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_(std=0.3)
@@ -191,7 +191,7 @@ def test_the_score_layer_alone_has_a_rate_of_its_own(make: MakeTrainer) -> None:
     rate = {
         id(parameter): group["lr"] for group in trainer.create_optimizer().param_groups for parameter in group["params"]
     }
-    score = {id(parameter) for parameter in find(trainer.model).parameters()}
+    score = {id(parameter) for parameter in find_score_layer(trainer.model).parameters()}
     for name, parameter in trainer.model.named_parameters():
         assert rate[id(parameter)] == (1e-3 if id(parameter) in score else 1e-5), name
 

@@ -9,7 +9,7 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.baselines import skops_files
 from reward_model.baselines.classical.boosting import DEFAULTS, BoostedTrees
 from reward_model.baselines.classical.lemmas import clean
@@ -38,14 +38,14 @@ def test_cleaning_makes_inflected_words_one(make: dict[str, Make]) -> None:
 
 def test_a_file_with_other_types_is_refused_before_they_are_made(tmp_path: Path) -> None:
     skops.io.dump(FunctionTransformer(print), tmp_path / "x.skops")
-    with pytest.raises(BattleError, match="not trusted"):
+    with pytest.raises(InputError, match="not trusted"):
         skops_files.load(tmp_path / "x.skops")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"PK"], ids=["empty", "pickle", "half"])
 def test_a_broken_file_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.skops").write_bytes(content)
-    with pytest.raises(BattleError, match=r"x\.skops"):
+    with pytest.raises(InputError, match=r"x\.skops"):
         skops_files.load(tmp_path / "x.skops")
 
 

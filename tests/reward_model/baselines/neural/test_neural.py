@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.baselines.base import Baseline, class_of, load_baseline
 from reward_model.baselines.neural.siamese import Siamese
 from reward_model.cli.baseline import main
@@ -94,7 +94,7 @@ def test_lengths_alone_are_learned_too_and_a_head_of_another_form_is_refused(
     assert log_loss(baseline.log_probabilities(battles), verdicts) < 0.95
     baseline.save(tmp_path)
     (tmp_path / "head.safetensors").write_bytes(b"broken")
-    with pytest.raises(BattleError, match="siamese baseline"):
+    with pytest.raises(InputError, match="siamese baseline"):
         load_baseline(tmp_path)
 
 

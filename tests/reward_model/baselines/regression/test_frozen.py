@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from arena_data.errors import BattleError
+from arena_data.errors import InputError
 from reward_model.baselines.base import load_baseline
 from reward_model.baselines.regression.embeddings import POOLINGS, Embedder
 from reward_model.baselines.regression.frozen import ARRAYS, Frozen
@@ -78,7 +78,7 @@ def test_what_is_read_back_predicts_the_same_also_with_a_backbone_that_was_moved
     finally:
         moved.rename(tiny_bert)
     (tmp_path / "D" / ARRAYS).write_bytes(b"broken")
-    with pytest.raises(BattleError, match="frozen baseline"):
+    with pytest.raises(InputError, match="frozen baseline"):
         load_baseline(tmp_path / "D")
 
 
