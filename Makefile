@@ -35,6 +35,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # Each is a command of its own and says in its first lines what it needs; the last three take long.
 bench: .venv/.dev

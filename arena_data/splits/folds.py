@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import datasets
 import numpy as np
+import numpy.typing as npt
 
 from arena_data.reading.verdicts import voted
-from reward_model.evaluation.probabilities import FloatArray, IntArray
 
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 UNLABELLED = 3
 
 
