@@ -24,6 +24,7 @@ from arena_data.file_io import write_bytes_atomically
 from arena_data.splits.folds import training_split
 from benchmarks.leaderboard.systems import placed_battles
 from reward_model.calibration import calibration
+from reward_model.model.device import default_device, keep_one_device
 from reward_model.model.score_layer import find_score_layer
 from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import log_probabilities
@@ -97,7 +98,7 @@ def common(options: argparse.Namespace, directory: str) -> dict[str, Any]:
         "output_dir": directory,
         "learning_rate": options.learning_rate,
         "bf16": options.bf16,
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": default_device().type == "cpu",
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
         "seed": options.seed,
@@ -164,6 +165,7 @@ def trl(options: argparse.Namespace, parts: Parts, verdicts: Predictions) -> tup
             max_length=None,
             gradient_checkpointing=False,
         )
+        keep_one_device(config)
         trainer = RewardTrainer(
             model=model, args=config, train_dataset=datasets.Dataset.from_dict(pairs), processing_class=tokenizer
         )
@@ -215,6 +217,7 @@ def three_way(options: argparse.Namespace, parts: Parts, verdicts: Predictions) 
             num_train_epochs=allowed / tokens_of(rows["train"], "a"),
             per_device_train_batch_size=round(batch),
         )
+        keep_one_device(config)
         Trainer(model=model, args=config, train_dataset=train, data_collator=DataCollatorWithPadding(tokenizer)).train()
     found = {
         name: torch.log_softmax(scores(model, tokenizer, rows[name]["input_ids_a"], options.bf16), dim=1).numpy()

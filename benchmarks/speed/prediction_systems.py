@@ -16,6 +16,7 @@ from arena_data.loading import load_battles
 from arena_data.transcripts.rendering import adds_special_tokens, render
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.backbone import dtype_named, set_pad_token
+from reward_model.model.device import default_device
 from reward_model.model.score_layer import install_score_layer, score_module_name
 from reward_model.quiet import quiet_transformers
 from reward_model.run_directory.settings import RewardModelConfig
@@ -66,10 +67,6 @@ def chosen_battles(options: argparse.Namespace) -> datasets.Dataset:
     return battles.select(places)
 
 
-def device() -> torch.device:
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
-
-
 def stock_model(options: argparse.Namespace) -> tuple[Any, PreTrainedTokenizerBase]:
     """As a notebook loads it: the model of the run directory, its score layer read plainly."""
     tokenizer = load_tokenizer(options.output_dir)
@@ -77,7 +74,7 @@ def stock_model(options: argparse.Namespace) -> tuple[Any, PreTrainedTokenizerBa
         options.output_dir, num_labels=1, dtype=dtype_named(options.dtype)
     )
     set_pad_token(model, tokenizer)
-    return model.to(device()).eval(), tokenizer
+    return model.to(default_device()).eval(), tokenizer
 
 
 def make_run(options: argparse.Namespace) -> None:
@@ -124,7 +121,10 @@ def notebook(options: argparse.Namespace) -> Callable[[datasets.Dataset], np.nda
         )
         found = []
         for start in range(0, len(texts), options.batch_size):
-            batch = {name: values[start : start + options.batch_size].to(device()) for name, values in encoded.items()}
+            batch = {
+                name: values[start : start + options.batch_size].to(default_device())
+                for name, values in encoded.items()
+            }
             found.append(model(**batch).logits.float().cpu())
         return torch.cat(found).reshape(-1, 2).numpy()
 
@@ -138,7 +138,7 @@ def transformers_pipeline(options: argparse.Namespace) -> Callable[[datasets.Dat
         "text-classification",
         model=model,
         tokenizer=tokenizer,
-        device=device(),
+        device=default_device(),
         batch_size=options.batch_size,
         function_to_apply="none",
     )
@@ -158,7 +158,7 @@ def cross_encoder(options: argparse.Namespace) -> Callable[[datasets.Dataset], n
         options.output_dir,
         num_labels=1,
         max_length=options.max_length,
-        device=str(device()),
+        device=str(default_device()),
         model_kwargs={"dtype": dtype_named(options.dtype)},
     )
     tokenizer = load_tokenizer(options.output_dir)
@@ -201,7 +201,10 @@ SYSTEMS: dict[str, Callable[[argparse.Namespace], Callable[[datasets.Dataset], n
 
 def matmul_rate(options: argparse.Namespace) -> float:
     """Operations a second of a square matrix product in the dtype, the best of a few."""
-    a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, device=device(), dtype=dtype_named(options.dtype)) for _ in range(2))
+    a, b = (
+        torch.randn(MATMUL_SIZE, MATMUL_SIZE, device=default_device(), dtype=dtype_named(options.dtype))
+        for _ in range(2)
+    )
 
     def once() -> float:
         started = time.perf_counter()

@@ -80,6 +80,7 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
     from trl import ModelConfig, RewardConfig, RewardTrainer, get_peft_config
 
     from arena_data.loading import load_battles
+    from reward_model.model.device import default_device, keep_one_device
     from reward_model.tokens.encoding import BattleEncoder
     from reward_model.tokens.token_budget import pack
     from reward_model.tokens.tokenizer import load_tokenizer
@@ -117,7 +118,7 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
         common: dict[str, Any] = {
             "output_dir": directory,
             "bf16": options.bf16,
-            "use_cpu": not torch.cuda.is_available(),
+            "use_cpu": default_device().type == "cpu",
             "num_train_epochs": 1,
             "report_to": "none",
             "save_strategy": "no",
@@ -147,9 +148,11 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
             )
             model.config.pad_token_id = tokenizer.pad_token_id
             pairs = {"chosen_ids": rows["input_ids_a"], "rejected_ids": rows["input_ids_b"]}
+            stock_config = RewardConfig(**common, per_device_train_batch_size=batch)
+            keep_one_device(stock_config)
             trainer = RewardTrainer(
                 model=model,
-                args=RewardConfig(**common, per_device_train_batch_size=batch),
+                args=stock_config,
                 train_dataset=datasets.Dataset.from_dict(pairs),
                 processing_class=tokenizer,
                 peft_config=get_peft_config(arguments),

@@ -33,6 +33,7 @@ from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
 from reward_model.errors import ModelError
 from reward_model.model.backbone import dtype_named, set_pad_token
+from reward_model.model.device import named_device
 from reward_model.model.score_layer import find_score_layer
 from reward_model.quiet import quiet_transformers
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
@@ -132,7 +133,7 @@ def stock_rewards(directory: Path, prompts: Sequence[Any], responses: Sequence[A
     tokenizer = AutoTokenizer.from_pretrained(directory)
     with quiet_transformers():
         model = AutoModelForSequenceClassification.from_pretrained(directory, dtype="auto").eval()
-    model = model.to(device or torch.accelerator.current_accelerator() or "cpu")
+    model = model.to(named_device(device))
     texts = [
         tokenizer.apply_chat_template(conversation(prompt, response), tokenize=False)
         for prompt, response in zip(prompts, responses, strict=True)

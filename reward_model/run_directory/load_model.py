@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BitsAnd
 from arena_data.file_io import read_json
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, set_pad_token
+from reward_model.model.device import named_device
 from reward_model.model.score_layer import head_module_names, install_score_layer, last_positions, score_inputs
 from reward_model.quiet import quiet_transformers
 from reward_model.run_directory.load_score import load_score
@@ -59,9 +60,8 @@ class LoadOptions:
             )
 
     def torch_device(self) -> torch.device:
-        if self.device:
-            return torch.device(self.device)
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
+        """Raises: ModelError for a device that is not on this machine."""
+        return named_device(self.device)
 
     def torch_dtype(self) -> torch.dtype:
         return fastest_dtype(self.torch_device()) if self.dtype == "auto" else dtype_named(self.dtype)

@@ -15,6 +15,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, set_pad_token
+from reward_model.model.device import default_device
 from reward_model.model.score_layer import head_module_names, install_score_layer
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -98,8 +99,9 @@ def check_device(bf16: bool, use_cpu: bool) -> None:
     """Raises: ModelError for bf16 on a device that computes it in software only, a hundred times slower."""
     if not bf16:
         return
-    if use_cpu or not torch.accelerator.is_available():
+    device = default_device()
+    if use_cpu or device.type == "cpu":
         if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             raise ModelError("this CPU has no bf16; use --bf16 false")
-    elif torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
+    elif device.type == "cuda" and torch.cuda.get_device_capability()[0] < 8:
         raise ModelError(f"{torch.cuda.get_device_name()} has no bf16; use --fp16 true --bf16 false")

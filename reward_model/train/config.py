@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from trl import RewardConfig
+
+from reward_model.model.device import default_device
 
 
 @dataclass
@@ -84,5 +85,5 @@ class TieRewardConfig(RewardConfig):
     def __post_init__(self) -> None:
         # Transformers 5.23 refuses bf16 without a GPU unless it is told that the CPU is meant; whether the CPU computes
         # bf16 well is asked by `reward_model.train.build_model.check_device`.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        self.use_cpu = self.use_cpu or default_device().type == "cpu"
         super().__post_init__()

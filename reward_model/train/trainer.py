@@ -25,6 +25,7 @@ from trl import RewardTrainer
 
 from reward_model.model.batch_rewards import batch_rewards
 from reward_model.model.cpu_memory import keep_freed_memory
+from reward_model.model.device import keep_one_device
 from reward_model.model.losses import loss_of_both_orders, training_loss
 from reward_model.model.margins import margins
 from reward_model.model.packed_reader import PackedReader, packed_reader
@@ -70,6 +71,7 @@ class TieRewardTrainer(RewardTrainer):
 
     def __init__(self, *, model: Any, args: TieRewardConfig, processing_class: Any, **kwargs: Any):
         collator = BattleCollator(processing_class.pad_token_id, joint=args.encoding == "joint")
+        keep_one_device(args)
         super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)
         if args.device.type == "cpu":
             keep_freed_memory()

@@ -18,6 +18,7 @@ from arena_data.transcripts.truncation import TRUNCATION_VERSION
 from reward_model.baselines.base import Baseline, FloatArray
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import within_positions
+from reward_model.model.device import default_device, keep_one_device
 from reward_model.quiet import quiet_libraries, quiet_transformers
 from reward_model.tokens.encoding import BattleEncoder, Encoding
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -84,7 +85,7 @@ class Neural(Baseline):
                 learning_rate=self.learning_rate,
                 per_device_train_batch_size=self.per_device_train_batch_size,
                 bf16=self.bf16,
-                use_cpu=not torch.cuda.is_available(),
+                use_cpu=default_device().type == "cpu",
                 warmup_steps=0.1,
                 weight_decay=WEIGHT_DECAY,
                 seed=self.seed,
@@ -94,8 +95,9 @@ class Neural(Baseline):
                 remove_unused_columns=False,
                 train_sampling_strategy="group_by_length",
                 length_column_name="length",
-                dataloader_pin_memory=torch.cuda.is_available(),
+                dataloader_pin_memory=default_device().type == "cuda",
             )
+            keep_one_device(arguments)
             made = trainer(model=self.model, args=arguments, train_dataset=rows, data_collator=collator, **options)
             show_progress(made)
             made.train()

@@ -19,6 +19,7 @@ from reward_model.baselines.base import FloatArray, verdicts_of
 from reward_model.baselines.neural.base import TEXT_VERSIONS, Neural
 from reward_model.baselines.swap import TURNED, from_both_orders
 from reward_model.model.backbone import set_pad_token
+from reward_model.model.device import default_device
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.tokenizer import load_tokenizer
 
@@ -72,9 +73,7 @@ class CrossEncoder(Neural):
         self.tokenizer = load_tokenizer(str(directory / MODEL))
         with quiet_transformers():
             self.model = AutoModelForSequenceClassification.from_pretrained(directory / MODEL, dtype=torch.float32)
-        if torch.cuda.is_available():
-            self.model.cuda()
-        self.model.eval()
+        self.model.to(default_device()).eval()
 
 
 @dataclass(frozen=True)

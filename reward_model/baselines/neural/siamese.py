@@ -29,6 +29,7 @@ from arena_data.style.lengths import LENGTH_FEATURES, length_features
 from reward_model.baselines.base import FloatArray, verdicts_of
 from reward_model.baselines.neural.base import TEXT_VERSIONS, Neural
 from reward_model.baselines.swap import TURNED
+from reward_model.model.device import default_device
 from reward_model.model.losses import cross_entropy
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -183,9 +184,7 @@ class Siamese(Neural):
         absent, unknown = self.model.load_state_dict(own, strict=False)
         if unknown or any(not name.startswith("backbone.") for name in absent):
             raise ValueError(f"{HEAD} does not hold this head")
-        if torch.cuda.is_available():
-            self.model.cuda()
-        self.model.eval()
+        self.model.to(default_device()).eval()
 
 
 def side_lengths(battles: datasets.Dataset) -> dict[str, np.ndarray]:

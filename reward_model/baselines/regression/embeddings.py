@@ -35,6 +35,7 @@ from arena_data.transcripts.shortening import Keep
 from arena_data.transcripts.truncation import TRUNCATION_VERSION
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, within_positions
+from reward_model.model.device import default_device
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.sequences import Sequences, distinct_sequences
@@ -86,7 +87,7 @@ class Embedder:
     ):
         self.name, self.max_length, self.keep, self.cache_dir = model_name_or_path, max_length, keep, cache_dir
         self.layer, self.likelihood = layer, likelihood
-        self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self.device = default_device()
         self.dtype = fastest_dtype(self.device) if dtype == "auto" else dtype_named(dtype)
         self.saved_seconds = 0.0
         self._model: Any = None
