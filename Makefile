@@ -16,12 +16,15 @@ setup: .venv/.setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# Battles explained and split, MiniLM trained on one part, judged on the other. Other DATA starts a new run.
+# Battles explained and split, MiniLM trained on one part, judged on the other. Other battles start a new run; the old one
+# is removed only once the new battles have been read.
+export DATA
 demo: .venv/.setup
-	test "$$(cat runs/demo/.data 2>/dev/null)" = "$(DATA)" || rm -rf runs/demo
-	mkdir -p runs/demo/battles && echo "$(DATA)" > runs/demo/.data
-	$(BIN)/python -m arena_data $(DATA) --report runs/demo/battles.html --split runs/demo/battles
-	$(BIN)/python -m reward_model.weights minilm
+	mkdir -p runs/.demo
+	$(BIN)/python -m arena_data "$$DATA" --report runs/.demo/battles.html --split runs/.demo/battles
+	cmp -s runs/.demo/battles/train.jsonl runs/demo/battles/train.jsonl || rm -rf runs/demo
+	mkdir -p runs/demo && rm -rf runs/demo/battles runs/demo/battles.html && mv runs/.demo/battles runs/.demo/battles.html runs/demo
+	$(BIN)/python -m reward_model weights minilm
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no train_reward.py \
 		--config recipes/minilm_cpu.yaml --train_file runs/demo/battles/train.jsonl --output_dir runs/demo
 	$(BIN)/python predict.py --model runs/demo --input runs/demo/battles/test.jsonl \
@@ -39,15 +42,15 @@ lint: .venv/.dev
 
 # Each is a command of its own and says in its first lines what it needs; the last three take long.
 bench: .venv/.dev
-	$(BIN)/python -m reward_model.weights minilm
+	$(BIN)/python -m reward_model weights minilm
 	$(BIN)/python -m benchmarks.speed.reading
 	$(BIN)/python -m benchmarks.speed.report
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.speed.training
-	$(BIN)/python -m benchmarks.speed.prediction --input ../shared/data/arena/train.csv
+	$(BIN)/python -m benchmarks.speed.prediction --model models/minilm --input ../shared/data/arena/train.csv
 
 leaderboard: .venv/.dev
-	$(BIN)/python -m reward_model.weights minilm
+	$(BIN)/python -m reward_model weights minilm
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.leaderboard
 
 # Every engine on two CPU processes, compared with one process: half an hour.
