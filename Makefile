@@ -47,7 +47,7 @@ bench: .venv/.dev
 	$(BIN)/python -m benchmarks.speed.report
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.speed.training
-	$(BIN)/python -m benchmarks.speed.prediction --model models/minilm --input ../shared/data/arena/train.csv
+	$(BIN)/python -m benchmarks.speed.prediction --model models/minilm --input "$$DATA"
 
 leaderboard: .venv/.dev
 	$(BIN)/python -m reward_model weights minilm
