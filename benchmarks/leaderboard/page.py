@@ -120,7 +120,7 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
         "prompt. Log loss is of calibrated probabilities over all battles, with 95 % intervals from a bootstrap over "
         "prompts; the interval of a difference is of the same battles, paired. What a system chooses, it chooses by "
         "cross-validation inside each training part; the form of the style regression and of the TF-IDF features was "
-        "chosen on other folds of the same battles (reward_model.baselines.md).",
+        "chosen on other folds of the same battles (docs/baselines.md).",
         "",
         *summary(by_name),
         f"![Log loss against the cost of predicting]({picture})",
