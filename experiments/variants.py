@@ -18,7 +18,8 @@ from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design
 from reward_model.baselines.regression.frozen import Frozen, Read
 from reward_model.baselines.regression.sample import IntArray, Sample
-from reward_model.baselines.regression.style import Scale
+from reward_model.baselines.regression.style import regression_features
+from reward_model.model.style_head import Scale
 
 TIES = ("distance", "mean", "style", "global")
 STYLES = ("on", "off", "calibration")
@@ -133,7 +134,7 @@ class FrozenVariant(Frozen):
         return np.stack([design.odd @ weights.odd, design.even @ weights.even + weights.bias], axis=1)
 
     def _second_design(self, read: Read, learned: FloatArray) -> Design:
-        odd, even = self.style(read.style)
+        odd, even = regression_features(self.style_scale, read.style)
         return Design.plain(np.column_stack([learned[:, 0], odd]), np.column_stack([learned[:, 1], even]))
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:

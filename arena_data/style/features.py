@@ -34,9 +34,6 @@ from arena_data.style.words import EMOJI, lower, split_words
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["FEATURE_NOTES", "LENGTH_FEATURES", "PAIR_FEATURES", "RESPONSE_FEATURES", "STYLE_VERSION", "StyleArrays"]
-__all__ += ["pair_features", "response_features", "similarity", "style_arrays"]
-
 # Raised whenever a feature's name, order or value changes: a stored style head fits one version only.
 STYLE_VERSION = 1
 
@@ -216,25 +213,9 @@ def similarity(response_a: Turns, response_b: Turns) -> float:
     return 2 * sum(min(count, larger[word]) for word, count in smaller.items() if word in larger) / total
 
 
-def pair_features(
-    features_a: Float32Array, features_b: Float32Array, response_a: Turns, response_b: Turns
-) -> Float32Array:
-    """What is the same seen from either side: absolute differences, then `similarity`.
-
-    Args:
-        features_a, features_b: float32 [len(RESPONSE_FEATURES)], from `response_features`.
-        response_a, response_b: the turns that they were counted in.
-
-    Returns:
-        float32 [len(PAIR_FEATURES)], in the order of `PAIR_FEATURES`.
-    """
-    alike = np.float32(similarity(response_a, response_b))
-    return np.append(np.abs(features_a - features_b), alike).astype(np.float32, copy=False)
-
-
 @dataclass(frozen=True)
 class StyleArrays:
-    """Style of n battles, row by row. The pair features of row i are |a[i] - b[i]| followed by similarity[i].
+    """Style of n battles, row by row.
 
     Attributes:
         a, b: float32 [n, len(RESPONSE_FEATURES)].
@@ -244,6 +225,11 @@ class StyleArrays:
     a: Float32Array
     b: Float32Array
     similarity: Float32Array
+
+    @property
+    def pair(self) -> Float32Array:
+        """float32 [n, len(PAIR_FEATURES)]: what is the same seen from either side, in the order of `PAIR_FEATURES`."""
+        return np.concatenate([np.abs(self.a - self.b), self.similarity[:, None]], axis=1)
 
 
 _COLUMNS = ("prompt", "response_a", "response_b")
@@ -296,8 +282,3 @@ def style_arrays(battles: datasets.Dataset, *, num_proc: int | None = None, prog
         b=np.concatenate([part.b for part in parts]),
         similarity=np.concatenate([part.similarity for part in parts]),
     )
-
-
-def pair_array(style: StyleArrays) -> np.ndarray:
-    """float32 [n, F + 1]: absolute differences of the response features, then similarity."""
-    return np.concatenate([np.abs(style.a - style.b), style.similarity[:, None]], axis=1)

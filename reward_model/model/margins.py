@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from arena_data.style.features import RESPONSE_FEATURES, StyleArrays, pair_array
+from arena_data.style.features import RESPONSE_FEATURES, StyleArrays
 from reward_model.errors import ModelError
-from reward_model.model.style_head import StyleHead, StyleScale
+from reward_model.model.style_head import StyleHead
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.encoding import Encoding
 
@@ -62,11 +62,9 @@ def battle_scores(
         return BattleScores(first, last, tie)
     if tuple(head.features) != tuple(RESPONSE_FEATURES):
         raise ModelError("the style head knows other features than this version counts; use --style off")
-    scale = StyleScale(head.side_mean, head.side_scale, head.pair_mean, head.pair_scale)
     weights = np.asarray(head.style_reward, dtype=np.float64)
-    style_a, style_b = scale.sides(style.a) @ weights, scale.sides(style.b) @ weights
-    tie_weights = np.concatenate([head.style_tie, head.style_similarity]).astype(np.float64)
-    tie = tie + scale.pairs(pair_array(style)) @ tie_weights
+    style_a, style_b = head.scale.side.apply(style.a) @ weights, head.scale.side.apply(style.b) @ weights
+    tie = tie + head.scale.pair.apply(style.pair) @ head.tie_weights.astype(np.float64)
     if encoding == "joint":
         # The joint row's style is a difference, and so is the margin: half of it stands for each side.
         style_a, style_b = (style_a - style_b) / 2, (style_b - style_a) / 2

@@ -6,38 +6,63 @@ Features are standardised by their mean and spread in the training split. The he
 length and formatting do not explain.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.style.features import StyleArrays, pair_array
+from arena_data.style.features import StyleArrays
+
+# Standard deviations: what lies further out is an outlier, which a linear model must not follow.
+LIMIT = 8.0
 
 
-@dataclass(frozen=True)
-class StyleScale:
-    """Mean and spread of the style features in the training split; what the style head's weights refer to.
+class Scale(NamedTuple):
+    """Mean [F] and spread [F] of features in training."""
 
-    side_mean, side_scale: float32 [F]; pair_mean, pair_scale: float32 [F + 1].
-    """
+    mean: np.ndarray
+    spread: np.ndarray
 
-    side_mean: np.ndarray
-    side_scale: np.ndarray
-    pair_mean: np.ndarray
-    pair_scale: np.ndarray
+    @staticmethod
+    def of(features: np.ndarray) -> "Scale":
+        """float32 [F] each, of features [n, F]."""
+        spread = features.std(axis=0, dtype=np.float64)
+        # A feature that never varied says nothing: so wide a spread that it stays at 0.
+        spread = np.where(spread > 1e-6, spread, 1e6)
+        return Scale(features.mean(axis=0, dtype=np.float64).astype(np.float32), spread.astype(np.float32))
+
+    def apply(self, features: np.ndarray) -> np.ndarray:
+        """Standard deviations from the mean, of the same shape, within `LIMIT`."""
+        return np.clip((features - self.mean) / self.spread, -LIMIT, LIMIT)
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """By names for a file; `from_arrays` is the inverse."""
+        return {f"{name}_{field}": values for field, values in self._asdict().items()}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, np.ndarray], name: str) -> "Scale":
+        return Scale(*(arrays[f"{name}_{field}"] for field in Scale._fields))
+
+
+class StyleScale(NamedTuple):
+    """Scales of the F response features and of the F + 1 pair features; what weights of style refer to."""
+
+    side: Scale
+    pair: Scale
 
     @staticmethod
     def of(style: StyleArrays) -> "StyleScale":
-        sides, pair = np.concatenate([style.a, style.b]), pair_array(style)
-        # A feature that never varied in training says nothing: so wide a scale that it stays at 0.
-        scales = [np.where(x.std(axis=0) > 1e-6, x.std(axis=0), 1e6).astype(np.float32) for x in (sides, pair)]
-        return StyleScale(sides.mean(axis=0), scales[0], pair.mean(axis=0), scales[1])
+        return StyleScale(Scale.of(np.concatenate([style.a, style.b])), Scale.of(style.pair))
 
-    def sides(self, features: np.ndarray) -> np.ndarray:
-        return np.clip((features - self.side_mean) / self.side_scale, -8, 8).astype(np.float32)
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By names for a file; `from_arrays` is the inverse."""
+        return {**self.side.arrays("side"), **self.pair.arrays("pair")}
 
-    def pairs(self, features: np.ndarray) -> np.ndarray:
-        return np.clip((features - self.pair_mean) / self.pair_scale, -8, 8).astype(np.float32)
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, np.ndarray]) -> "StyleScale":
+        return StyleScale(Scale.from_arrays(arrays, "side"), Scale.from_arrays(arrays, "pair"))
 
 
 STYLE_ARRAYS = ("style_reward", "style_tie", "style_similarity", "side_mean", "side_scale", "pair_mean", "pair_scale")
@@ -80,3 +105,12 @@ class StyleHead:
             if not np.isfinite(array).all() or (name.endswith("scale") and not (array > 0).all()):
                 raise ValueError(f"{name} has values that are not finite, or scales that are not above 0")
             object.__setattr__(self, name, array)
+
+    @property
+    def scale(self) -> StyleScale:
+        return StyleScale(Scale(self.side_mean, self.side_scale), Scale(self.pair_mean, self.pair_scale))
+
+    @property
+    def tie_weights(self) -> FloatArray:
+        """float32 [F + 1]: b and c, of the pair features."""
+        return np.concatenate([self.style_tie, self.style_similarity])

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from arena_data.reading.in_memory import make_battles
-from arena_data.style.features import RESPONSE_FEATURES, pair_array, style_arrays
+from arena_data.style.features import RESPONSE_FEATURES, style_arrays
 from reward_model.api import Probabilities, RewardModel
-from reward_model.model.style_head import StyleHead, StyleScale
+from reward_model.model.style_head import StyleHead
 from reward_model.predict.member import Job
 
 SHOWN_FEATURES = 6
@@ -54,9 +54,8 @@ def compare(model: RewardModel, prompt: str, a: str, b: str, *, style: bool) -> 
 def style_contributions(head: StyleHead, prompt: str, a: str, b: str) -> tuple[list[tuple[str, float]], float]:
     """What each style feature adds to the margin, a·(s_A − s_B) term by term, largest first; and to the tie strength."""
     style = style_arrays(make_battles([prompt], [a], [b]), progress=False)
-    scale = StyleScale(head.side_mean, head.side_scale, head.pair_mean, head.pair_scale)
-    terms = (scale.sides(style.a) - scale.sides(style.b))[0] * head.style_reward
-    tie = float(scale.pairs(pair_array(style))[0] @ np.concatenate([head.style_tie, head.style_similarity]))
+    terms = (head.scale.side.apply(style.a) - head.scale.side.apply(style.b))[0] * head.style_reward
+    tie = float(head.scale.pair.apply(style.pair)[0] @ head.tie_weights)
     named = sorted(zip(RESPONSE_FEATURES, terms.tolist(), strict=True), key=lambda term: -abs(term[1]))
     return named, tie
 

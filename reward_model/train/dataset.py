@@ -3,7 +3,7 @@
 import datasets
 import numpy as np
 
-from arena_data.style.features import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, pair_array, style_arrays
+from arena_data.style.features import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, style_arrays
 from reward_model.model.style_head import StyleScale
 from reward_model.tokens.encoding import BattleEncoder
 
@@ -30,8 +30,8 @@ def training_rows(
     if any(teacher is not None for teacher in teachers):
         columns["teacher"] = [teacher if teacher is not None else [float("nan")] * 3 for teacher in teachers]
     if style is not None and scale is not None:
-        columns["style_a"], columns["style_b"] = scale.sides(style.a).tolist(), scale.sides(style.b).tolist()
-        columns["pair"] = scale.pairs(pair_array(style)).tolist()
+        columns["style_a"], columns["style_b"] = (scale.side.apply(side).tolist() for side in (style.a, style.b))
+        columns["pair"] = scale.pair.apply(style.pair).tolist()
     extra = datasets.Dataset.from_dict(columns)
     return datasets.concatenate_datasets([rows, extra], axis=1)
 

@@ -96,8 +96,8 @@ def _style_head(score: Mapping[str, np.ndarray], scale: StyleScale | None) -> St
         style_reward=score["style_reward"],
         style_tie=score["style_tie"],
         style_similarity=score["style_similarity"],
-        side_mean=scale.side_mean,
-        side_scale=scale.side_scale,
-        pair_mean=scale.pair_mean,
-        pair_scale=scale.pair_scale,
+        side_mean=scale.side.mean,
+        side_scale=scale.side.spread,
+        pair_mean=scale.pair.mean,
+        pair_scale=scale.pair.spread,
     )

@@ -14,7 +14,7 @@ import datasets
 import numpy as np
 import torch
 
-from arena_data.style.features import StyleArrays, pair_array
+from arena_data.style.features import StyleArrays
 from reward_model.model.losses import cross_entropy
 from reward_model.model.score_layer import TieAwareScore, gathered
 from reward_model.model.style_head import StyleScale
@@ -90,9 +90,9 @@ def start_from_style(
     score: TieAwareScore, battles: datasets.Dataset, style: StyleArrays, scale: StyleScale, link: str
 ) -> StyleFit:
     """Fits style alone to the battles' verdicts and puts the weights into the score layer."""
-    difference = scale.sides(style.a).astype(np.float64) - scale.sides(style.b)
+    difference = scale.side.apply(style.a).astype(np.float64) - scale.side.apply(style.b)
     verdicts = np.asarray(list(battles["verdict"]))
-    arrays = (difference, scale.pairs(pair_array(style)), verdicts)
+    arrays = (difference, scale.pair.apply(style.pair), verdicts)
     data = StyleData(*(torch.from_numpy(np.asarray(values, dtype=np.float64)) for values in arrays))
     fitted = fit_style(data, list(battles["group"]), link, tie_bias_of(verdicts.mean(axis=0), link))
     fitted.copy_to(score)

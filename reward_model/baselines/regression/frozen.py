@@ -29,8 +29,9 @@ from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder
 from reward_model.baselines.regression.sample import EXTRA_WEIGHTS, IntArray, Sample, sample_of
-from reward_model.baselines.regression.style import Scale, StyleFeatures
+from reward_model.baselines.regression.style import regression_features
 from reward_model.errors import ModelError
+from reward_model.model.style_head import Scale, StyleScale
 
 ARRAYS, STATE = "frozen.safetensors", "state.json"
 
@@ -131,7 +132,7 @@ class Frozen(Baseline):
 
     def _learn_scales(self, read: Read) -> None:
         self.side, self.distance = Scale.of(np.concatenate([read.a, read.b])), Scale.of(np.abs(read.a - read.b))
-        self.style = StyleFeatures.of(read.style)
+        self.style_scale = StyleScale.of(read.style)
 
     def _sample(self, battles: datasets.Dataset, read: Read, extra: datasets.Dataset | None) -> Sample:
         return sample_of(battles, self.features(read), extra, self.features(self.read(extra)) if extra else None)
@@ -151,26 +152,26 @@ class Frozen(Baseline):
                 f"{self.embedder.name}: its states have {a.shape[1]} dimensions, those of training "
                 f"{len(self.side.mean)}; name the backbone of training with --base_model"
             )
-        odd, even = self.style(read.style)
+        odd, even = regression_features(self.style_scale, read.style)
         distance = self.distance.apply(np.abs(a - b))
         odd = np.concatenate([odd, self.side.apply(a) - self.side.apply(b)], axis=1)
         return odd, np.concatenate([even, distance], axis=1)
 
     def _penalty(self, settings: FrozenSettings) -> FloatArray:
         """float64 [P + Q]."""
-        width, side, pair = (len(scale.mean) for scale in (self.side, self.style.side, self.style.pair))
+        width, side, pair = (len(scale.mean) for scale in (self.side, self.style_scale.side, self.style_scale.pair))
         style, margin, tie = settings.style_penalty, settings.margin_penalty, settings.tie_penalty
         return np.repeat([style, margin, style, tie], [2 * side, width, pair + side, width])
 
     def save_state(self, directory: Path) -> None:
-        arrays = {**self.style.arrays(), **self.side.arrays("vector"), **self.distance.arrays("distance")}
+        arrays = {**self.style_scale.arrays(), **self.side.arrays("vector"), **self.distance.arrays("distance")}
         arrays |= self.weights.arrays()
         write_bytes_atomically(directory / ARRAYS, save({name: np.ascontiguousarray(v) for name, v in arrays.items()}))
         write_json(directory / STATE, {**self.settings._asdict(), "sources": self.sources})
 
     def load_state(self, directory: Path) -> None:
         arrays, state = load_file(directory / ARRAYS), read_json(directory / STATE, json_object)
-        self.style, self.weights = StyleFeatures.from_arrays(arrays), Weights.from_arrays(arrays)
+        self.style_scale, self.weights = StyleScale.from_arrays(arrays), Weights.from_arrays(arrays)
         self.side, self.distance = (Scale.from_arrays(arrays, name) for name in ("vector", "distance"))
         self.settings = FrozenSettings(*(state[name] for name in FrozenSettings._fields))
         self.sources = list(state["sources"])

@@ -21,7 +21,7 @@ from arena_data.style.features import (
     PAIR_FEATURES,
     RESPONSE_FEATURES,
     STYLE_VERSION,
-    pair_features,
+    StyleArrays,
     response_features,
     similarity,
     style_arrays,
@@ -252,13 +252,18 @@ def test_similarity() -> None:
 def test_swapping_a_battle_leaves_pair_features_bit_for_bit(
     prompt: list[str | None], response_a: list[str | None], response_b: list[str | None]
 ) -> None:
-    a, b = response_features(prompt, response_a), response_features(prompt, response_b)
-    pair = pair_features(a, b, response_a, response_b)
-    assert a.dtype == pair.dtype == np.float32
-    assert a.shape == (len(RESPONSE_FEATURES),) and pair.shape == (len(PAIR_FEATURES),)
-    assert np.isfinite(a).all() and np.isfinite(pair).all() and (pair >= 0).all() and pair[-1] <= 1
-    np.testing.assert_array_equal(pair, pair_features(b, a, response_b, response_a))
-    same = pair_features(a, a, response_a, response_a)
+    style, swapped = (
+        style_arrays(
+            datasets.Dataset.from_dict({"prompt": [prompt], "response_a": [a], "response_b": [b]}), progress=False
+        )
+        for a, b in ((response_a, response_b), (response_b, response_a))
+    )
+    assert style.pair.dtype == np.float32 and style.pair.shape == (1, len(PAIR_FEATURES))
+    assert np.isfinite(style.a).all() and np.isfinite(style.pair).all() and (style.pair >= 0).all()
+    assert style.pair[0, -1] <= 1
+    np.testing.assert_array_equal(style.pair, swapped.pair)
+    np.testing.assert_array_equal(style.a, swapped.b)
+    same = StyleArrays(style.a, style.a, np.array([similarity(response_a, response_a)], dtype=np.float32)).pair[0]
     assert not same[:-1].any() and same[-1] == 1
 
 
@@ -313,8 +318,8 @@ def test_style_arrays_agree_with_single_battles_whatever_the_processes() -> None
         battle = several[row]
         np.testing.assert_array_equal(one.a[row], response_features(battle["prompt"], battle["response_a"]))
         np.testing.assert_array_equal(one.b[row], response_features(battle["prompt"], battle["response_b"]))
-        pair = pair_features(one.a[row], one.b[row], battle["response_a"], battle["response_b"])
-        np.testing.assert_array_equal(pair, np.append(np.abs(one.a[row] - one.b[row]), one.similarity[row]))
+        alike = np.float32(similarity(battle["response_a"], battle["response_b"]))
+        np.testing.assert_array_equal(one.pair[row], np.append(np.abs(one.a[row] - one.b[row]), alike))
 
 
 def test_style_arrays_of_nothing_and_of_null_conversations() -> None:

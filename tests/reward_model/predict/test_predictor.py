@@ -11,13 +11,11 @@ from scipy.special import log_softmax, logsumexp
 
 from arena_data.errors import InputError
 from arena_data.loading import load_battles
-from arena_data.style.features import pair_array
 from arena_data.submission import write_submission
 from reward_model.calibration.calibration import Calibration
 from reward_model.cli.flags import PredictionFlags, open_predictor
 from reward_model.errors import ModelError
 from reward_model.model.score_layer import score_inputs
-from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import log_probabilities
 from reward_model.predict.deadline import Deadline, seconds_of
 from reward_model.predict.member import Job, MemberOptions
@@ -73,9 +71,9 @@ def by_itself(path: Path, battles: datasets.Dataset) -> np.ndarray:
     rows = BattleEncoder(loaded.tokenizer, run.config.max_length, encoding)(battles)
     style, head = style_of(battles), run.style
     assert head is not None
-    scale = StyleScale(head.side_mean, head.side_scale, head.pair_mean, head.pair_scale)
     a, b, pair = (
-        torch.from_numpy(x) for x in (scale.sides(style.a), scale.sides(style.b), scale.pairs(pair_array(style)))
+        torch.from_numpy(x)
+        for x in (head.scale.side.apply(style.a), head.scale.side.apply(style.b), head.scale.pair.apply(style.pair))
     )
     styles = (a - b, b - a) if encoding == "joint" else (a, b)
     scores = torch.zeros(len(battles), 2, 2, dtype=torch.float64)
