@@ -25,6 +25,7 @@ from benchmarks.leaderboard.systems import System, placed_battles, run_baseline,
 from experiments.questions import Arm
 from experiments.variants import variant_or_baseline
 from reward_model.baselines.regression.frozen import Frozen
+from reward_model.evaluation.probabilities import row_losses
 
 FOLDS = 5
 Parts = dict[str, datasets.Dataset]
@@ -105,7 +106,7 @@ def fewer(parts: Parts, battles: int) -> Parts:
 def losses_of(found: Sequence[Sequence[Predictions]]) -> tuple[np.ndarray, Predictions]:
     """float64 [n]: each battle's log loss, the mean over seeds; and the folds of the first seed as one."""
     each = [joined(folds) for folds in found]
-    return np.mean([-(one.calibrated * one.verdicts).sum(axis=1) for one in each], axis=0), each[0]
+    return np.mean([row_losses(one.calibrated, one.verdicts) for one in each], axis=0), each[0]
 
 
 @functools.lru_cache

@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 import datasets
 import numpy as np
 
+from arena_data.splits.folds import deal_folds
 from arena_data.style.features import style_arrays
 from arena_data.transcripts.shortening import Keep
 from experiments.cross_reading import CrossReading
 from reward_model.baselines.base import FloatArray, class_of, verdicts_of
-from reward_model.baselines.cross_validation import choose, fold_of_row, splits
+from reward_model.baselines.cross_validation import choose, splits
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design
 from reward_model.baselines.regression.frozen import Frozen, Read
 from reward_model.baselines.regression.sample import IntArray, Sample
 from reward_model.baselines.regression.style import regression_features
+from reward_model.evaluation.probabilities import row_losses
 from reward_model.model.style_head import Scale
 
 TIES = ("distance", "mean", "style", "global")
@@ -113,7 +115,8 @@ class FrozenVariant(Frozen):
 
     def _fit_second(self, battles: datasets.Dataset) -> None:
         """Style on top of what the vectors say out of fold, by settings chosen on all folds."""
-        part, verdicts, read = fold_of_row(battles), verdicts_of(battles), self.read(battles)
+        verdicts, read = verdicts_of(battles), self.read(battles)
+        part, _ = deal_folds(battles["group"], verdicts)
         design = Design.plain(*self.features(read), len(self.sources))
         learned = np.zeros((len(battles), 2))
         for rows, rest in splits(part):
@@ -123,8 +126,8 @@ class FrozenVariant(Frozen):
         free = [np.concatenate([[1e-3], np.ones(part.shape[1] - 1)]) for part in (second.odd, second.even)]
 
         def held_out(penalty: float, rows: IntArray, rest: IntArray) -> FloatArray:
-            found = davidson.fit(second.rows(rows), verdicts[rows], penalty * np.concatenate(free))
-            return -(davidson.log_probabilities(second.rows(rest), found) * verdicts[rest]).sum(axis=1)
+            fitted = davidson.fit(second.rows(rows), verdicts[rows], penalty * np.concatenate(free))
+            return row_losses(davidson.log_probabilities(second.rows(rest), fitted), verdicts[rest])
 
         penalty, _ = choose(STYLE_PENALTIES, part, held_out)
         self.second = davidson.fit(second, verdicts, penalty * np.concatenate(free))

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from arena_data.reading.verdicts import voted
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+FOLDS = 5
 UNLABELLED = 3
 
 
@@ -37,9 +37,9 @@ def drop_duplicates(battles: datasets.Dataset) -> tuple[datasets.Dataset, int]:
         text = "\0".join([repr(row["prompt"]), *((b, a) if swapped else (a, b))])
         kept = first.setdefault(hashlib.blake2b(text.encode(), digest_size=16).digest(), index)
         turned = orientation.setdefault(kept, swapped) != swapped
-        for found, shares in ((votes, voted(row["verdict"], row["teacher"])), (teachers, row["teacher"])):
+        for known, shares in ((votes, voted(row["verdict"], row["teacher"])), (teachers, row["teacher"])):
             if shares is not None:
-                found[kept].append([shares[1], shares[0], shares[2]] if turned else shares)
+                known[kept].append([shares[1], shares[0], shares[2]] if turned else shares)
     if len(first) == len(battles):
         return battles, 0
     kept_rows = sorted(first.values())
@@ -157,10 +157,14 @@ def training_split(
     return {name: parts[name] for name in ("train", "validation", "calibration")}
 
 
-FOLDS = 5
+def deal_folds(
+    groups: Sequence[str], verdicts: npt.ArrayLike, seed: int = 0, folds: int = FOLDS
+) -> tuple[IntArray, int]:
+    """The fold of each row, int64 [n], and how many there are: `folds`, or as many as there are groups.
 
-
-def deal_folds(names: Sequence[str], verdicts: FloatArray, seed: int) -> tuple[IntArray, int]:
-    """The fold of each row, int64 [n], and how many there are: `FOLDS`, or as many as there are groups."""
-    folds = min(FOLDS, len(set(names)))
-    return deal(names, verdicts.argmax(axis=1), [1.0] * folds, seed), folds
+    Args:
+        groups: [n]; rows of one group are in one fold.
+        verdicts: [n, 3], shares of A, B and tie; each fold gets its part of each.
+    """
+    fewer = max(1, min(folds, len(set(groups))))
+    return deal(groups, np.asarray(verdicts).argmax(axis=1), [1.0] * fewer, seed), fewer

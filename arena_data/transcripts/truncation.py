@@ -22,11 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from arena_data.transcripts.rendering import Tokenizer, Turns, clean, paired, render, render_joint, token_ids
-from arena_data.transcripts.shortening import MARK, MIN_KEPT, Keep, Offsets, Piece, Rules, mark_cost, shrink
-
-__all__ = ["MARK", "MIN_KEPT", "TRUNCATION_VERSION", "Count", "Fitted", "FittedJoint", "JointCount"]
-__all__ += ["JointTruncation", "Keep", "Offsets", "SeparateTruncation", "TruncationReport", "for_tokenizer"]
-__all__ += ["truncation_report"]
+from arena_data.transcripts.shortening import Keep, Offsets, Piece, Rules, mark_cost, shrink
 
 TRUNCATION_VERSION = 1
 

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.leaderboard.results import interval, losses
+from benchmarks.leaderboard.results import interval
+from reward_model.evaluation.probabilities import row_losses
 
 SYSTEMS = ("prior", "trl", "three_way", "separate", "joint", "separate_style", "joint_style")
 
@@ -100,7 +101,9 @@ def table(options: argparse.Namespace) -> str:
         names = ("raw", "calibrated", "verdicts", "groups", "index")
         raw, calibrated, verdicts, groups, index = (np.concatenate([fold[name] for fold in folds]) for name in names)
         order = np.argsort(index)
-        found = {name: losses(values, verdicts)[order] for name, values in (("raw", raw), ("calibrated", calibrated))}
+        found = {
+            name: row_losses(values, verdicts)[order] for name, values in (("raw", raw), ("calibrated", calibrated))
+        }
         right = (calibrated.argmax(axis=1) == verdicts.argmax(axis=1))[order]
         peers[system] = found["calibrated"]
         columns = [interval(found[name], groups[order], options.seed) for name in ("raw", "calibrated")]

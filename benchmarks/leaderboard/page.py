@@ -10,9 +10,10 @@ import numpy as np
 
 from arena_data.file_io import write_atomically, write_bytes_atomically
 from benchmarks.leaderboard.blends import MAPS, Folds, fitted_blend, fixed_blend, mapped
-from benchmarks.leaderboard.results import Predictions, bounds, interval, joined, losses, read_folds
+from benchmarks.leaderboard.results import Predictions, bounds, interval, joined, read_folds
 from benchmarks.leaderboard.systems import SYSTEMS
 from reward_model.evaluation.metrics import measure
+from reward_model.evaluation.probabilities import row_losses
 
 # What others published for the whole competition: other battles, 30 to 50 times as many.
 PUBLISHED = {
@@ -43,7 +44,7 @@ class Row:
 
     @property
     def losses(self) -> np.ndarray:
-        return losses(self.found.calibrated, self.found.verdicts)
+        return row_losses(self.found.calibrated, self.found.verdicts)
 
     @property
     def log_loss(self) -> float:
@@ -141,7 +142,7 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
             f"`{row.name}`",
             interval(row.losses, groups),
             against,
-            f"{losses(found.raw, found.verdicts).mean():.4f}",
+            f"{row_losses(found.raw, found.verdicts).mean():.4f}",
             f"{measured['accuracy'].value:.3f}",
             f"{measured['top_label_calibration_error'].value:.3f}",
             number(found.train_seconds / num_folds),
@@ -184,7 +185,7 @@ def maps_table(rows: list[Row], folds: dict[str, Folds]) -> list[str]:
     """The maps that notebooks use beside `auto`, on the best single system."""
     single = next(row for row in rows if row.name in folds)
     found = {method: joined(mapped(folds[single.name], method)) for method in MAPS}
-    kept = {method: losses(part.calibrated, part.verdicts) for method, part in found.items()}
+    kept = {method: row_losses(part.calibrated, part.verdicts) for method, part in found.items()}
     groups = single.found.groups
     lines = [
         "## Thresholds and multipliers beside `auto`",

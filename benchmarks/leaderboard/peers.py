@@ -25,6 +25,7 @@ from arena_data.splits.folds import training_split
 from benchmarks.leaderboard.systems import placed_battles
 from reward_model.calibration import calibration
 from reward_model.model.device import default_device, keep_one_device
+from reward_model.model.losses import cross_entropy
 from reward_model.model.score_layer import find_score_layer
 from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import log_probabilities
@@ -192,7 +193,7 @@ def fit_rao_kupper(margin: torch.Tensor, verdicts: np.ndarray) -> torch.Tensor:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = -(targets * rao_kupper(margin, theta)).sum(dim=1).mean()
+        loss = cross_entropy(rao_kupper(margin, theta), targets).mean()
         loss.backward()
         return loss
 

@@ -96,11 +96,6 @@ def joined(folds: Sequence[Predictions]) -> Predictions:
     return Predictions(**arrays, train_seconds=train, predict_seconds=predict, size=first.size, about=first.about)
 
 
-def losses(log_probs: np.ndarray, verdicts: np.ndarray) -> np.ndarray:
-    """float [n]: the log loss of each battle."""
-    return -(log_probs * verdicts).sum(axis=1)
-
-
 def interval(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> str:
     """Mean and 95 % percentile interval of a bootstrap that draws prompts, not battles, as text."""
     low, high = bounds(values, groups, seed)

@@ -57,11 +57,6 @@ def without_headings(text: str) -> str:
     return _outside_code(text, lambda prose: _HEADING.sub("", prose))
 
 
-def without_markup(text: str) -> str:
-    """Plain: neither headings nor lists nor bold."""
-    return without_bold(without_lists(without_headings(text)))
-
-
 def with_lists(text: str) -> str:
     """Each paragraph of three sentences or more becomes a list of its sentences."""
 

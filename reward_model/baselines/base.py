@@ -140,18 +140,13 @@ def class_of(kind: str) -> type[Baseline]:
     if kind not in KINDS:
         raise ValueError(f"unknown kind of baseline {kind!r}; expected one of {', '.join(KINDS)}")
     module, _, name = KINDS[kind][0].partition(":")
-    found: type[Baseline] = getattr(importlib.import_module(module), name)
-    return found
+    kind_class: type[Baseline] = getattr(importlib.import_module(module), name)
+    return kind_class
 
 
 def is_baseline(directory: str | os.PathLike[str]) -> bool:
     """Whether a directory was written by `Baseline.save`."""
     return Path(directory, BASELINE).is_file()
-
-
-def load_baseline(directory: str | os.PathLike[str]) -> Baseline:
-    """The fitted system alone. Raises: as `read_baseline`."""
-    return read_baseline(directory).baseline
 
 
 def read_baseline(directory: str | os.PathLike[str]) -> StoredBaseline:

@@ -11,8 +11,9 @@ import datasets
 import numpy as np
 from tqdm import tqdm
 
-from reward_model.baselines.base import FloatArray, class_of
-from reward_model.baselines.cross_validation import fold_of_row, splits
+from arena_data.splits.folds import deal_folds
+from reward_model.baselines.base import FloatArray, class_of, verdicts_of
+from reward_model.baselines.cross_validation import splits
 
 # What it is called: the kind of baseline.
 PEERS: Mapping[str, str] = {
@@ -36,8 +37,9 @@ def cross_fitted(
         seed: of the folds, and of the battles that are left out beyond `MOST`.
         progress: whether to show a bar.
     """
-    parts = list(splits(fold_of_row(battles, FOLDS, seed)))
-    found: dict[str, FloatArray] = {}
+    part, _ = deal_folds(battles["group"], verdicts_of(battles), seed, FOLDS)
+    parts = list(splits(part))
+    log_probs_of: dict[str, FloatArray] = {}
     random = np.random.default_rng(seed)
     chosen = [random.permutation(fitted)[:MOST] for fitted, _ in parts]
     with tqdm(total=len(peers) * len(parts), desc="Peers", unit="fit", disable=not progress) as bar:
@@ -48,5 +50,5 @@ def cross_fitted(
                 peer.fit(battles.select(np.sort(fitted)))
                 log_probs[held_out] = peer.log_probabilities(battles.select(held_out))
                 bar.update()
-            found[name] = log_probs
-    return found
+            log_probs_of[name] = log_probs
+    return log_probs_of

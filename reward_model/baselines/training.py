@@ -16,6 +16,7 @@ from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.classical.lengths import side_free
 from reward_model.calibration import calibration
 from reward_model.evaluation.metrics import measure
+from reward_model.evaluation.probabilities import log_loss
 
 MEASURED = ("log_loss", "accuracy", "brier_score", "top_label_calibration_error")
 
@@ -49,8 +50,8 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
     prior = side_free(verdicts_of(parts["train"]).mean(axis=0))
     metrics = {
         **figures(fitted.apply(log_probs), verdicts),
-        "log_loss_uncalibrated": calibration.log_loss(log_probs, verdicts),
-        "class_prior_log_loss": calibration.log_loss(np.tile(np.log(prior), (len(verdicts), 1)), verdicts),
+        "log_loss_uncalibrated": log_loss(log_probs, verdicts),
+        "class_prior_log_loss": log_loss(np.tile(np.log(prior), (len(verdicts), 1)), verdicts),
         "battles": len(verdicts),
         "train_battles": len(parts["train"]),
         "train_seconds": round(seconds, 3),

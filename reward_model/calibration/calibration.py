@@ -39,7 +39,6 @@ from reward_model.calibration.maps import (
     strengths,
 )
 from reward_model.evaluation.probabilities import (
-    FLOOR,
     FloatArray,
     IntArray,
     check_groups,
@@ -49,8 +48,6 @@ from reward_model.evaluation.probabilities import (
     log_loss,
     row_losses,
 )
-
-__all__ = ["FLOOR", "METHODS", "PARAMETERS", "Calibration", "fit", "log_loss"]
 
 AVERAGED = ("none", "temperature", "parity_affine", "parity_curved")
 EVIDENCE = 0.5

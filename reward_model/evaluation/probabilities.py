@@ -56,12 +56,15 @@ def group_numbers(names: Sequence[str]) -> IntArray:
     return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
-def row_losses(log_probs: FloatArray, verdicts: FloatArray) -> FloatArray:
-    """float64 [n]: cross-entropy in nats of each row of normalised log-probabilities against its soft verdict."""
-    losses: FloatArray = -(verdicts * log_probs).sum(axis=1)
+def row_losses(log_probs: npt.ArrayLike, verdicts: npt.ArrayLike) -> FloatArray:
+    """float64 [n]: cross-entropy in nats of each row of normalised log-probabilities against its soft verdict.
+
+    In torch it is `reward_model.model.losses.cross_entropy`.
+    """
+    losses: FloatArray = -(np.asarray(verdicts, np.float64) * np.asarray(log_probs, np.float64)).sum(axis=1)
     return losses
 
 
 def log_loss(log_probs: npt.ArrayLike, verdicts: npt.ArrayLike) -> float:
     """Mean cross-entropy in nats of log_probs [n, 3], normalised, against soft verdicts [n, 3]."""
-    return float(row_losses(np.asarray(log_probs, np.float64), np.asarray(verdicts, np.float64)).mean())
+    return float(row_losses(log_probs, verdicts).mean())

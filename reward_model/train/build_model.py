@@ -18,9 +18,6 @@ from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.device import default_device
 from reward_model.model.score_layer import head_module_names, install_score_layer
 from reward_model.quiet import quiet_transformers
-from reward_model.tokens.tokenizer import load_tokenizer
-
-__all__ = ["ModelError", "check_device", "load_model", "load_tokenizer", "lora_config"]
 
 
 def load_model(

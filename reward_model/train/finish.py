@@ -11,6 +11,7 @@ from trl import ModelConfig
 from arena_data.style.features import RESPONSE_FEATURES
 from arena_data.submission import write_submission
 from reward_model.calibration import calibration
+from reward_model.evaluation.probabilities import log_loss
 from reward_model.model.score_layer import score_module_name
 from reward_model.model.style_head import StyleHead, StyleScale
 from reward_model.run_directory.settings import RewardModelConfig
@@ -45,7 +46,7 @@ def finish_run(
         held_out_metrics(fitted.apply(log_probs["validation"]), verdicts["validation"], prior)
     )
     # What the validation split says of the map; it picked the checkpoint, but calibration has not seen it.
-    metrics["log_loss_uncalibrated"] = calibration.log_loss(log_probs["validation"], verdicts["validation"])
+    metrics["log_loss_uncalibrated"] = log_loss(log_probs["validation"], verdicts["validation"])
     metrics["train_battles"] = len(rows["train"])
     # Prediction's answer for a row that cannot be scored.
     metrics["prior"] = np.asarray(prior, dtype=np.float64).tolist()
@@ -78,8 +79,8 @@ def held_out_metrics(log_probs: np.ndarray, verdicts: np.ndarray, prior: np.ndar
     """Log loss, accuracy and Brier score, beside the log loss of always saying the training split's shares."""
     probabilities = np.exp(log_probs)
     return {
-        "log_loss": calibration.log_loss(log_probs, verdicts),
-        "class_prior_log_loss": float(-(verdicts @ np.log(np.clip(prior, 1e-6, 1))).mean()),
+        "log_loss": log_loss(log_probs, verdicts),
+        "class_prior_log_loss": log_loss(np.tile(np.log(np.clip(prior, 1e-6, 1)), (len(verdicts), 1)), verdicts),
         "accuracy": float((log_probs.argmax(1) == verdicts.argmax(1)).mean()),
         "brier_score": float(((probabilities - verdicts) ** 2).sum(axis=1).mean()),
         "tie_rate_predicted": float(probabilities[:, 2].mean()),

@@ -14,6 +14,7 @@ import datasets
 import numpy as np
 import torch
 
+from arena_data.splits.folds import deal_folds
 from arena_data.style.features import StyleArrays
 from reward_model.model.losses import cross_entropy
 from reward_model.model.score_layer import TieAwareScore, gathered
@@ -21,7 +22,6 @@ from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import from_probabilities, log_probabilities
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-_FOLDS = 5
 _STEPS = 60
 
 
@@ -64,17 +64,17 @@ def fit_style(data: StyleData, groups: Sequence[str], link: str, tie_bias: float
         link: `davidson` or `rao_kupper`.
         tie_bias: where the tie bias starts; it is not penalised.
     """
-    place = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    fold = torch.tensor([place[group] % _FOLDS for group in groups])
-    found = []
+    part, folds = deal_folds(groups, data.verdicts.numpy())
+    fold = torch.from_numpy(part)
+    mean_losses = []
     for penalty in PENALTIES:
         losses = torch.empty(len(groups), dtype=torch.float64)
-        for number in range(min(_FOLDS, len(place))):
+        for number in range(folds):
             held_out = fold == number
             theta = _minimise(data.rows(~held_out), link, tie_bias, penalty)
-            losses[held_out] = _losses(data.rows(held_out), theta, link)
-        found.append((float(losses.mean()), penalty))
-    log_loss, penalty = min(found)
+            losses[held_out] = _battle_losses(data.rows(held_out), theta, link)
+        mean_losses.append((float(losses.mean()), penalty))
+    log_loss, penalty = min(mean_losses)
     theta = _minimise(data, link, tie_bias, penalty)
     features = data.difference.shape[1]
     return StyleFit(theta[:features], theta[features:-1], theta[-1:], penalty, log_loss)
@@ -99,7 +99,7 @@ def start_from_style(
     return fitted
 
 
-def _losses(data: StyleData, theta: torch.Tensor, link: str) -> torch.Tensor:
+def _battle_losses(data: StyleData, theta: torch.Tensor, link: str) -> torch.Tensor:
     features = data.difference.shape[1]
     margin = data.difference @ theta[:features]
     tie_strength = data.pair @ theta[features:-1] + theta[-1]
@@ -116,7 +116,7 @@ def _minimise(data: StyleData, link: str, tie_bias: float, penalty: float) -> to
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = _losses(data, theta, link).mean() + penalty / 2 * theta[:-1].square().sum()
+        loss = _battle_losses(data, theta, link).mean() + penalty / 2 * theta[:-1].square().sum()
         loss.backward()
         return loss
 

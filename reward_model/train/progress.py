@@ -64,7 +64,11 @@ def figures_of(log_probs: torch.Tensor, labels: torch.Tensor, margin: torch.Tens
 
 
 def figures_of_rewards(rewards: torch.Tensor) -> dict[str, float]:
-    """More of them. rewards: float32 [2, battles, 2], (value, tie) of each battle's two rows."""
+    """Mean and standard deviation of the batch's rewards, by name.
+
+    Args:
+        rewards: float32 [2, battles, 2], (value, tie) of each battle's two rows.
+    """
     return {
         "reward_mean": rewards[..., 0].mean().item(),
         "reward_std": rewards[..., 0].std(unbiased=False).item(),

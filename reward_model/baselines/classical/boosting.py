@@ -19,12 +19,14 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
 from arena_data.file_io import json_object, read_json, write_atomically, write_json
+from arena_data.splits.folds import deal_folds
 from arena_data.style.features import STYLE_VERSION, style_arrays
 from reward_model.baselines import skops_files
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.classical.lengths import STATE
-from reward_model.baselines.cross_validation import fold_of_row, losses, splits
+from reward_model.baselines.cross_validation import splits
 from reward_model.baselines.swap import both_orders, from_both_orders, labels_of
+from reward_model.evaluation.probabilities import row_losses
 
 VECTORISER = "vectoriser.skops"
 # Shallow trees and few leaves: a vote is noise for the most part.
@@ -69,7 +71,8 @@ class BoostedTrees(Baseline):
     search: int = 0
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
-        verdicts, part = verdicts_of(battles), fold_of_row(battles)
+        verdicts = verdicts_of(battles)
+        part, _ = deal_folds(battles["group"], verdicts)
         texts = _texts(battles)
         self.vectoriser = CountVectorizer(max_features=self.max_features, min_df=self.min_df, binary=True)
         self.vectoriser.fit([text for side in texts for text in side])
@@ -146,7 +149,7 @@ def _fit_folds(
             callbacks=[lightgbm.early_stopping(options.patience, verbose=False)],
         )
         models.append(model)
-        held_out.append(losses(_predict([model], (orders[0][rest], orders[1][rest])), verdicts[rest]))
+        held_out.append(row_losses(_predict([model], (orders[0][rest], orders[1][rest])), verdicts[rest]))
     return models, float(np.concatenate(held_out).mean())
 
 

@@ -14,12 +14,14 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
 from arena_data.file_io import json_object, read_json, write_json
+from arena_data.splits.folds import deal_folds
 from arena_data.style.lengths import length_features, summarise
 from reward_model.baselines import skops_files
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.classical.lengths import STATE, side_free
-from reward_model.baselines.cross_validation import choose, fold_of_row, losses
+from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.swap import both_orders, from_both_orders, labels_of
+from reward_model.evaluation.probabilities import row_losses
 
 TREE = "tree.skops"
 # The lengths' differences, in characters and as logarithms, of all turns together and of the longest.
@@ -40,7 +42,8 @@ class LengthTree(Baseline):
     kind: ClassVar[str] = "length_tree"
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
-        verdicts, part = verdicts_of(battles), fold_of_row(battles)
+        verdicts = verdicts_of(battles)
+        part, _ = deal_folds(battles["group"], verdicts)
         orders = _orders(battles)
         candidates = [
             TreeSettings(*values) for values in itertools.product((10, 20, 40, 80, 160, 320), (0.0, 10.0, 30.0, 100.0))
@@ -49,7 +52,7 @@ class LengthTree(Baseline):
         def held_out(settings: TreeSettings, rows: np.ndarray, rest: np.ndarray) -> FloatArray:
             tree = _grow((orders[0][rows], orders[1][rows]), verdicts[rows], settings)
             shares = side_free(verdicts[rows].mean(axis=0))
-            return losses(_predict(tree, (orders[0][rest], orders[1][rest]), settings, shares), verdicts[rest])
+            return row_losses(_predict(tree, (orders[0][rest], orders[1][rest]), settings, shares), verdicts[rest])
 
         self.settings, _ = choose(candidates, part, held_out)
         self.shares = side_free(verdicts.mean(axis=0))

@@ -15,9 +15,11 @@ import datasets
 import numpy as np
 
 from arena_data.file_io import json_object, read_json, write_json
+from arena_data.splits.folds import deal_folds
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
-from reward_model.baselines.cross_validation import choose, fold_of_row, losses
+from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.swap import LEAST, TURNED
+from reward_model.evaluation.probabilities import row_losses
 
 STATE = "state.json"
 
@@ -62,7 +64,8 @@ class LengthBuckets(Baseline):
     max_buckets: int = 125
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
-        verdicts, part = verdicts_of(battles), fold_of_row(battles)
+        verdicts = verdicts_of(battles)
+        part, _ = deal_folds(battles["group"], verdicts)
         lengths = lengths_of(battles)
         measured = {name: measure(lengths, name) for name in MEASURES}
         counts = [count for count in (5, 8, 12, 20, 32, 50, 80, 125, 250, 500) if count <= self.max_buckets]
@@ -74,7 +77,7 @@ class LengthBuckets(Baseline):
         def held_out(settings: BucketSettings, fitted: np.ndarray, rest: np.ndarray) -> FloatArray:
             values = measured[settings.measure]
             edges, means = _fit_buckets(values[fitted], verdicts[fitted], settings)
-            return losses(_look_up(values[rest], edges, means), verdicts[rest])
+            return row_losses(_look_up(values[rest], edges, means), verdicts[rest])
 
         self.settings, _ = choose(candidates, part, held_out)
         self.edges, self.means = _fit_buckets(measured[self.settings.measure], verdicts, self.settings)

@@ -23,16 +23,19 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+from arena_data.splits.folds import deal_folds
 from reward_model.baselines import skops_files
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.classical.lemmas import clean
-from reward_model.baselines.cross_validation import choose, fold_of_row, losses, splits
+from reward_model.baselines.cross_validation import choose, splits
 from reward_model.baselines.swap import both_orders, from_both_orders, labels_of
+from reward_model.evaluation.probabilities import row_losses
 
 VECTORISER, CLASSIFIER = "vectoriser.skops", "classifier.skops"
 COLUMNS = ("prompt", "response_a", "response_b")
 # With as much freedom as the differences, what tells ties fits noise.
 TIE_SCALE = 0.3
+FOLDS = 3
 Orders = tuple[sparse.csr_matrix, sparse.csr_matrix]
 
 
@@ -63,7 +66,8 @@ class TfIdf(Baseline):
         """A scikit-learn classifier with predict_proba. groups: int [m], a number for the prompt of each row."""
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
-        verdicts, part = verdicts_of(battles), fold_of_row(battles, folds=3)
+        verdicts = verdicts_of(battles)
+        part, _ = deal_folds(battles["group"], verdicts, folds=FOLDS)
         _, group = np.unique(np.asarray(list(battles["group"])), return_inverse=True)
         texts = self._texts(battles)
         self.vectoriser = TfidfVectorizer(
@@ -78,7 +82,7 @@ class TfIdf(Baseline):
 
         def held_out(strength: float, rows: np.ndarray, rest: np.ndarray) -> FloatArray:
             fitted = self._fit_classifier(strength, (orders[0][rows], orders[1][rows]), verdicts[rows], group[rows])
-            return losses(_predict(fitted, (orders[0][rest], orders[1][rest])), verdicts[rest])
+            return row_losses(_predict(fitted, (orders[0][rest], orders[1][rest])), verdicts[rest])
 
         self.strength, _ = choose(self.strengths, part, held_out)
         self.fitted = self._fit_classifier(self.strength, orders, verdicts, group)

@@ -20,6 +20,7 @@ from reward_model.baselines.neural.base import TEXT_VERSIONS, Neural
 from reward_model.baselines.swap import TURNED, from_both_orders
 from reward_model.model.backbone import set_pad_token
 from reward_model.model.device import default_device
+from reward_model.model.losses import cross_entropy
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.tokenizer import load_tokenizer
 
@@ -89,4 +90,4 @@ class Padding:
 
 def soft_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
     """Mean cross-entropy of logits [n, 3] to shares [n, 3]."""
-    return torch.nn.functional.cross_entropy(outputs.logits.float(), labels)
+    return cross_entropy(torch.log_softmax(outputs.logits.float(), dim=1), labels).mean()

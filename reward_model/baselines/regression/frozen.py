@@ -21,9 +21,10 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from arena_data.file_io import json_object, read_json, write_bytes_atomically, write_json
+from arena_data.splits.folds import deal_folds
 from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
-from reward_model.baselines.base import Baseline, FloatArray
-from reward_model.baselines.cross_validation import choose, fold_of_row
+from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
+from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.neural.base import TEXT_VERSIONS
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
@@ -106,7 +107,8 @@ class Frozen(Baseline):
         read = self.read(battles)
         self._learn_scales(read)
         sample = self._sample(battles, read, extra)
-        self.sources, part = sample.sources, fold_of_row(battles)
+        self.sources = sample.sources
+        part, _ = deal_folds(battles["group"], verdicts_of(battles))
 
         def held_out(settings: FrozenSettings, rows: IntArray, rest: IntArray) -> FloatArray:
             return sample.held_out_losses(rows, rest, self._penalty(settings), settings.extra_weight)

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reward_model.baselines.base import FloatArray, verdicts_of
-from reward_model.baselines.cross_validation import losses
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
+from reward_model.evaluation.probabilities import row_losses
 
 IntArray = npt.NDArray[np.int64]
 # odd [n, P] and even [n, Q] of n battles.
@@ -58,7 +58,7 @@ class Sample(NamedTuple):
     ) -> FloatArray:
         """float64 [len(rest)]: the log loss of our battles `rest` by a fit on our battles `rows`."""
         found = self.fit(rows, penalty, extra_weight)
-        return losses(davidson.log_probabilities(self.design.rows(rest), found), self.verdicts[rest])
+        return row_losses(davidson.log_probabilities(self.design.rows(rest), found), self.verdicts[rest])
 
 
 def sample_of(

@@ -16,9 +16,10 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from arena_data.file_io import json_object, read_json, write_bytes_atomically, write_json
+from arena_data.splits.folds import deal_folds
 from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
-from reward_model.baselines.base import Baseline, FloatArray
-from reward_model.baselines.cross_validation import choose, fold_of_row
+from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
+from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.baselines.regression.sample import EXTRA_WEIGHTS, IntArray, sample_of
@@ -65,7 +66,8 @@ class StyleRegression(Baseline):
         def held_out(settings: StyleSettings, rows: IntArray, rest: IntArray) -> FloatArray:
             return sample.held_out_losses(rows, rest, settings.penalty, settings.extra_weight)
 
-        self.settings, _ = choose(candidates, fold_of_row(battles), held_out)
+        part, _ = deal_folds(battles["group"], verdicts_of(battles))
+        self.settings, _ = choose(candidates, part, held_out)
         self.weights = sample.fit(sample.ours, self.settings.penalty, self.settings.extra_weight)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:

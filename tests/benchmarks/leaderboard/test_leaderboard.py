@@ -17,10 +17,11 @@ from arena_data.submission import COLUMNS
 from benchmarks.leaderboard import systems as leaderboard_systems
 from benchmarks.leaderboard.__main__ import main, parse
 from benchmarks.leaderboard.blends import fitted_blend, fixed_blend, mapped
-from benchmarks.leaderboard.results import Predictions, bounds, file_of, joined, losses, read_folds
+from benchmarks.leaderboard.results import Predictions, bounds, file_of, joined, read_folds
 from benchmarks.leaderboard.systems import System
 from reward_model.baselines.classical.lengths import Prior
 from reward_model.calibration.blending import pool
+from reward_model.evaluation.probabilities import row_losses
 
 FOLDS = 3
 
@@ -83,8 +84,8 @@ def test_a_fitted_blend_prefers_who_knows_and_never_sees_the_fold_it_predicts() 
     members = {"knows": folds_of(1.5), "guesses": folds_of(0.0)}
     blended, weights = fitted_blend(members)
     assert weights["knows"] > 0.8
-    best = losses(joined(members["knows"]).calibrated, joined(members["knows"]).verdicts).mean()
-    assert losses(joined(blended).calibrated, joined(blended).verdicts).mean() < best + 0.01
+    best = row_losses(joined(members["knows"]).calibrated, joined(members["knows"]).verdicts).mean()
+    assert row_losses(joined(blended).calibrated, joined(blended).verdicts).mean() < best + 0.01
     for folds in members.values():
         folds[1].verdicts = folds[1].verdicts[::-1].copy()
     other, _ = fitted_blend(members)
@@ -100,8 +101,8 @@ def test_a_map_never_sees_the_fold_it_predicts() -> None:
     before = joined(mapped(folds, "none"))
     after = mapped(folds, "temperature")
     assert (
-        losses(joined(after).calibrated, before.verdicts).mean()
-        < losses(before.calibrated, before.verdicts).mean() - 0.1
+        row_losses(joined(after).calibrated, before.verdicts).mean()
+        < row_losses(before.calibrated, before.verdicts).mean() - 0.1
     )
     folds[2].verdicts = folds[2].verdicts[::-1].copy()
     again = mapped(folds, "temperature")
@@ -170,7 +171,7 @@ def test_the_command_fills_the_page_goes_on_where_it_was_and_makes_the_same_page
     assert found[-1] > found[0] + 0.1
     stored = read_folds(output, "length_tree", FOLDS)
     assert stored is not None
-    loss = losses(joined(stored).calibrated, joined(stored).verdicts).mean()
+    loss = row_losses(joined(stored).calibrated, joined(stored).verdicts).mean()
     assert found[names.index("length_tree")] == pytest.approx(loss, abs=1e-4)
     assert b"<svg" in picture
     assert b"length_tree" in picture or b"length" in picture
@@ -227,7 +228,7 @@ def test_our_own_model_is_a_row_trained_on_the_same_fold(data_dir: Path, tmp_pat
         np.testing.assert_array_equal(one.index, other.index)
     assert 0 < joined(ours).predict_seconds < joined(ours).train_seconds
     # It starts from the best fit of style, and here length is all there is to know.
-    assert losses(joined(ours).calibrated, joined(ours).verdicts).mean() < 1.03
+    assert row_losses(joined(ours).calibrated, joined(ours).verdicts).mean() < 1.03
     text = page.read_text()
     assert "`separate_style-tiny`" in text
     assert "`blend_0.8_0.2`" in text

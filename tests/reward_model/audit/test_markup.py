@@ -15,7 +15,6 @@ from reward_model.audit.markup import (
     without_bold,
     without_headings,
     without_lists,
-    without_markup,
 )
 
 DRESSED = """# Title
@@ -33,6 +32,10 @@ Text with **bold words** and a * b * c.
 10. ten
 """
 PLAIN = "One thing is this. Another thing is that. A third thing follows.\n\nA second paragraph is here."
+
+
+def without_markup(text: str) -> str:
+    return without_bold(without_lists(without_headings(text)))
 
 
 def counts(text: str) -> dict[str, float]:

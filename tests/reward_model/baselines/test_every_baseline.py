@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from arena_data.errors import InputError
-from reward_model.baselines.base import KINDS, Baseline, class_of, is_baseline, load_baseline, read_baseline
+from reward_model.baselines.base import KINDS, Baseline, class_of, is_baseline, read_baseline
 from reward_model.calibration.calibration import Calibration
 from reward_model.cli.baseline import main
 from reward_model.evaluation.probabilities import log_loss
@@ -121,7 +121,7 @@ def test_a_broken_directory_is_refused_in_one_line(
     fitted["style"][0].save(tmp_path)
     (tmp_path / file).write_text(content)
     with pytest.raises(InputError, match=said) as caught:
-        load_baseline(tmp_path)
+        read_baseline(tmp_path)
     assert "\n" not in str(caught.value)
 
 

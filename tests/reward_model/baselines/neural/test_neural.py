@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from arena_data.errors import InputError
-from reward_model.baselines.base import Baseline, class_of, load_baseline
+from reward_model.baselines.base import Baseline, class_of, read_baseline
 from reward_model.baselines.neural.siamese import Siamese
 from reward_model.cli.baseline import main
 from reward_model.evaluation.probabilities import log_loss
@@ -75,7 +75,7 @@ def test_the_siamese_system_reads_both_sides(side: str, fitted: Fitted, make: di
 def test_what_is_read_back_predicts_the_same(kind: str, fitted: Fitted, make: dict[str, Make], tmp_path: Path) -> None:
     battles = make["words"](20, 4)
     fitted[kind][0].save(tmp_path)
-    again = load_baseline(tmp_path)
+    again = read_baseline(tmp_path).baseline
     np.testing.assert_allclose(again.log_probabilities(battles), fitted[kind][0].log_probabilities(battles), atol=1e-6)
     assert again.log_probabilities(battles.select([])).shape == (0, 3)
     endings = {file.suffix for file in tmp_path.rglob("*") if file.is_file()}
@@ -95,7 +95,7 @@ def test_lengths_alone_are_learned_too_and_a_head_of_another_form_is_refused(
     baseline.save(tmp_path)
     (tmp_path / "head.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="siamese baseline"):
-        load_baseline(tmp_path)
+        read_baseline(tmp_path)
 
 
 def with_texts(battles: datasets.Dataset, columns: dict[str, list[Any]]) -> datasets.Dataset:
@@ -136,7 +136,7 @@ def test_the_command_trains_one_and_says_in_one_line_where_there_is_no_backbone(
     flags = ["siamese", "--train_file", file, "--output_dir", str(tmp_path / "D"), "--max_length", "64"]
     assert main([*flags, "--model_name_or_path", tiny_bert, "--num_train_epochs", "1"]) == 0
     assert "held-out log loss" in capsys.readouterr().out
-    assert load_baseline(tmp_path / "D").kind == "siamese"
+    assert read_baseline(tmp_path / "D").baseline.kind == "siamese"
     assert main([*flags, "--model_name_or_path", str(tmp_path / "absent")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")

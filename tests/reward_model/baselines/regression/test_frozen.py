@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load_file
 
 from arena_data.errors import InputError
-from reward_model.baselines.base import load_baseline
+from reward_model.baselines.base import read_baseline
 from reward_model.baselines.regression.embeddings import POOLINGS, Embedder
 from reward_model.baselines.regression.frozen import ARRAYS, Frozen
 from reward_model.errors import ModelError
@@ -66,20 +66,20 @@ def test_what_is_read_back_predicts_the_same_also_with_a_backbone_that_was_moved
     expected = fitted[0].log_probabilities(battles)
     fitted[0].save(tmp_path / "D")
     assert {file.suffix for file in (tmp_path / "D").iterdir()} == {".json", ".safetensors"}
-    again = load_baseline(tmp_path / "D")
+    again = read_baseline(tmp_path / "D").baseline
     np.testing.assert_array_equal(again.log_probabilities(battles), expected)
     assert again.log_probabilities(battles.select([])).shape == (0, 3)
     moved = Path(tiny_bert).rename(tmp_path / "moved")
     try:
         with pytest.raises(ModelError, match="--base_model"):
-            load_baseline(tmp_path / "D").log_probabilities(battles)
+            read_baseline(tmp_path / "D").baseline.log_probabilities(battles)
         member = open_member(str(tmp_path / "D"), MemberOptions(LoadOptions(base_model=str(moved)), calibrated=False))
         np.testing.assert_array_equal(member.predict(Job(battles)).log_probs, expected)
     finally:
         moved.rename(tiny_bert)
     (tmp_path / "D" / ARRAYS).write_bytes(b"broken")
     with pytest.raises(InputError, match="frozen baseline"):
-        load_baseline(tmp_path / "D")
+        read_baseline(tmp_path / "D")
 
 
 def test_battles_of_another_tie_rate_and_of_none_teach_margins_and_leave_our_tie_rate_alone(

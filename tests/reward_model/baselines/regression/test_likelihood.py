@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from reward_model.baselines.base import load_baseline
+from reward_model.baselines.base import read_baseline
 from reward_model.baselines.regression.embeddings import LIKELIHOOD, Embedder
 from reward_model.baselines.regression.frozen import Frozen
 from reward_model.errors import ModelError
@@ -91,7 +91,7 @@ def test_it_is_fitted_saved_read_back_and_knows_no_side(decoder: str, make: dict
     found = baseline.log_probabilities(battles)
     np.testing.assert_array_equal(found[:, [1, 0, 2]], baseline.log_probabilities(swapped(battles)))
     baseline.save(tmp_path / "D")
-    np.testing.assert_array_equal(load_baseline(tmp_path / "D").log_probabilities(battles), found)
+    np.testing.assert_array_equal(read_baseline(tmp_path / "D").baseline.log_probabilities(battles), found)
     assert baseline.log_probabilities(battles.select([])).shape == (0, 3)
 
 
