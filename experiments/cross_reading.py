@@ -28,6 +28,7 @@ from reward_model.baselines.neural.base import WEIGHT_DECAY, Neural
 from reward_model.baselines.regression.style import StyleRegression
 from reward_model.model.losses import cross_entropy
 from reward_model.model.tie_links import from_probabilities, log_probabilities
+from reward_model.tokens.encodings import ENCODINGS, SEPARATE
 
 READINGS = ("apart", "cross", "joint")
 # How many times faster the new layer learns than the backbone.
@@ -119,7 +120,7 @@ class CrossReading(Neural):
         return self.in_batches(np.asarray(rows["length"]), answer)
 
     def _rows(self, battles: datasets.Dataset) -> datasets.Dataset:
-        ids = self.encode(battles, "joint" if self.reading == "joint" else "separate")
+        ids = self.encode(battles, ENCODINGS.get(self.reading, SEPARATE))
         probabilities = torch.from_numpy(np.exp(self.style.log_probabilities(battles)))
         start = torch.stack(from_probabilities(probabilities, "davidson"), dim=1).tolist()
         length = [len(first) + len(second) for first, second in zip(ids["a"], ids["b"], strict=True)]

@@ -89,8 +89,10 @@ class RewardModel:
         What style explains is left out, as a policy trained on it should not learn length and lists. NaN where a text
         cannot be scored. Raises: InputError for a joint encoding, which knows no reward of one response.
         """
-        if self.member.run.config.encoding == "joint":
-            raise InputError("a joint encoding has no reward of one response; use compare, or train with separate")
+        if not self.member.encoding.scores_responses:
+            raise InputError(
+                f"a {self.member.encoding.name} encoding has no reward of one response; use compare, or train with separate"
+            )
         prompts, responses = _lists(prompt, response)
         rewards = self._scores(self.plain, prompts, responses, responses).reward_a
         return float(rewards[0]) if isinstance(prompt, str) else rewards

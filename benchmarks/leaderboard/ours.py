@@ -17,6 +17,7 @@ from reward_model.predict.member import Job, MemberOptions
 from reward_model.predict.open_member import open_member
 from reward_model.run_directory.load_model import LoadOptions
 from reward_model.run_directory.reading import read_run
+from reward_model.tokens.encodings import ENCODINGS, SEPARATE
 
 
 def run_our_fold(
@@ -63,7 +64,8 @@ def run_our_fold(
 
 def flags_of(system: System, options: argparse.Namespace, fold: int, directory: str) -> list[str]:
     """Of train_reward.py: the same battles, folds and limits as the other systems'."""
-    limit = options.max_length * (2 if "joint" in system.flags else 1)
+    encoding = next((ENCODINGS[flag] for flag in system.flags if flag in ENCODINGS), SEPARATE)
+    limit = options.max_length * encoding.responses_in_row
     flags: dict[str, object] = {
         "output_dir": directory,
         "num_folds": options.num_folds,

@@ -30,6 +30,7 @@ from reward_model.model.score_layer import find_score_layer
 from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import JOINT, SEPARATE, Encoding, encoding_named
 from reward_model.tokens.token_budget import pack
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.build_model import load_model
@@ -75,10 +76,9 @@ def run_fold(options: argparse.Namespace, system: str, fold: int, output: Path) 
     write_bytes_atomically(output, stream.getvalue())
 
 
-def encoded(options: argparse.Namespace, tokenizer: Any, parts: Parts, encoding: str) -> Parts:
+def encoded(options: argparse.Namespace, tokenizer: Any, parts: Parts, encoding: Encoding) -> Parts:
     """Token ids, cut alike for every system: a joint row has the room of two separate ones."""
-    limit = options.max_length * (2 if encoding == "joint" else 1)
-    encoder = BattleEncoder(tokenizer, limit, encoding)  # type: ignore[arg-type]
+    encoder = BattleEncoder(tokenizer, options.max_length * encoding.responses_in_row, encoding)
     return {name: encoder(part) for name, part in parts.items()}
 
 
@@ -88,7 +88,7 @@ def tokens_of(rows: datasets.Dataset, sides: str = "ab") -> int:
 
 def budget(options: argparse.Namespace, tokenizer: Any, parts: Parts) -> tuple[float, float]:
     """Tokens that every system may read in training, and the battles in a batch of the separate encoding."""
-    rows = encoded(options, tokenizer, {"train": parts["train"]}, "separate")["train"]
+    rows = encoded(options, tokenizer, {"train": parts["train"]}, SEPARATE)["train"]
     lengths = np.array([[len(row[f"input_ids_{side}"]) for side in "ab"] for row in rows])
     batches = pack(np.arange(len(rows)), lengths, options.batch_tokens)
     return options.num_train_epochs * tokens_of(rows), len(rows) / len(batches)
@@ -114,8 +114,8 @@ def ours(
 ) -> tuple[Predictions, float]:
     model_arguments = ModelConfig(model_name_or_path=options.model_name_or_path)
     tokenizer = load_tokenizer(options.model_name_or_path)
-    limit = options.max_length * (2 if encoding == "joint" else 1)
-    encoder = BattleEncoder(tokenizer, limit, encoding)  # type: ignore[arg-type]
+    limit = options.max_length * encoding_named(encoding).responses_in_row
+    encoder = BattleEncoder(tokenizer, limit, encoding_named(encoding))
     style = {name: style_of(part) for name, part in parts.items()} if with_style else {}
     scale = StyleScale.of(style["train"]) if with_style else None
     features = style["train"].a.shape[1] if with_style else 0
@@ -146,7 +146,7 @@ def ours(
 
 def trl(options: argparse.Namespace, parts: Parts, verdicts: Predictions) -> tuple[Predictions, float]:
     tokenizer = load_tokenizer(options.model_name_or_path)
-    rows = encoded(options, tokenizer, parts, "separate")
+    rows = encoded(options, tokenizer, parts, SEPARATE)
     allowed, batch = budget(options, tokenizer, parts)
     winner = verdicts["train"].argmax(axis=1)
     pairs = {"chosen_ids": [], "rejected_ids": []}  # type: dict[str, list[list[int]]]
@@ -203,7 +203,7 @@ def fit_rao_kupper(margin: torch.Tensor, verdicts: np.ndarray) -> torch.Tensor:
 
 def three_way(options: argparse.Namespace, parts: Parts, verdicts: Predictions) -> tuple[Predictions, float]:
     tokenizer = load_tokenizer(options.model_name_or_path)
-    rows = encoded(options, tokenizer, parts, "joint")
+    rows = encoded(options, tokenizer, parts, JOINT)
     allowed, batch = budget(options, tokenizer, parts)
     train = datasets.Dataset.from_dict(
         {"input_ids": rows["train"]["input_ids_a"], "labels": verdicts["train"].argmax(axis=1)}

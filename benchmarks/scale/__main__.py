@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reward_model.tokens.encodings import ENCODINGS
 from tests.helpers.tiny_models import write_backbone
 
 ROOT = Path(__file__).parents[2]
@@ -188,7 +189,7 @@ def main() -> None:
     parser.add_argument("--model_name_or_path")
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--encodings", nargs="+", default=["separate", "joint"], choices=["separate", "joint"])
+    parser.add_argument("--encodings", nargs="+", default=list(ENCODINGS), choices=list(ENCODINGS))
     parser.add_argument("--no_resume", action="store_true", help="leave the second launch of each cell out")
     parser.add_argument("--output_dir", type=Path, help="keep the runs here")
     options = parser.parse_args()

@@ -29,6 +29,7 @@ from reward_model.model.style_head import StyleScale
 from reward_model.publish.push import push_run
 from reward_model.quiet import quiet_libraries
 from reward_model.tokens.encoding import BattleEncoder, truncation_summary
+from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.build_model import check_device, load_model, lora_config
 from reward_model.train.checks import check_settings, check_vocabulary, engine_of, tokenizer_note
@@ -95,7 +96,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     check_settings(config, model_arguments, engine_of(config), gpu=config.device.type != "cpu")
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
     config.max_length = config.max_length or tokenizer.model_max_length
-    encoder = BattleEncoder(tokenizer, config.max_length, config.encoding)
+    encoder = BattleEncoder(tokenizer, config.max_length, encoding_named(config.encoding))
     say(config, *filter(None, [tokenizer_note(tokenizer)]))
 
     # 2. Battles, each once, in three parts that share no prompt.

@@ -1,4 +1,4 @@
-"""A batch of battles to rewards, and rewards to margins: the same for both encodings, padded or read end to end."""
+"""A batch of battles to the rewards of its rows: the same for every encoding, padded or read end to end."""
 
 from typing import Any
 

@@ -4,6 +4,7 @@ Label smoothing (Szegedy et al. 2016, section 7) and distillation (Hinton et al.
 the verdict is mixed with the uniform distribution; a teacher's probabilities at a temperature are a second target.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,24 +46,15 @@ def training_loss(
     return torch.where(known, mixed, loss)
 
 
-def loss_of_both_orders(
-    rewards: torch.Tensor, labels: torch.Tensor, link: str, *, teacher: torch.Tensor | None = None, **options: Any
+def loss_of_readings(
+    readings: Sequence[tuple[torch.Tensor, torch.Tensor]], labels: torch.Tensor, link: str, **options: Any
 ) -> torch.Tensor:
-    """float32 [battles] for a joint encoding: the mean of `training_loss` over a battle's two orders.
-
-    Each order is a battle of its own here, both in one step; averaging them is left to prediction.
+    """float32 [battles]: the mean of `training_loss` over a battle's readings.
 
     Args:
-        rewards: float32 [2, battles, 2], (margin, tie strength) of [prompt, A, B] and of [prompt, B, A].
-        labels, teacher: float32 [battles, 3], as for A first.
+        readings: (margin, tie strength), float32 [battles] each, of `reward_model.tokens.encodings.Encoding.readings`.
+        labels: float32 [battles, 3].
         link, options: as for `log_probabilities` and `training_loss`.
     """
-    swapped = [1, 0, 2]
-    orders = [
-        (rewards[0], labels, teacher),
-        (rewards[1], labels[:, swapped], None if teacher is None else teacher[:, swapped]),
-    ]
-    first, second = (
-        training_loss(log_probabilities(r[:, 0], r[:, 1], link), y, teacher=t, **options) for r, y, t in orders
-    )
-    return (first + second) / 2
+    losses = [training_loss(log_probabilities(*reading, link), labels, **options) for reading in readings]
+    return torch.stack(losses).mean(dim=0)

@@ -14,7 +14,7 @@ from arena_data.style.features import RESPONSE_FEATURES, StyleArrays
 from reward_model.errors import ModelError
 from reward_model.model.style_head import StyleHead
 from reward_model.model.tie_links import log_probabilities
-from reward_model.tokens.encoding import Encoding
+from reward_model.tokens.encodings import Encoding
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,39 +40,32 @@ class BattleScores:
 
 
 def battle_scores(
-    scores: npt.ArrayLike, encoding: str, style: StyleArrays | None = None, head: StyleHead | None = None
+    scores: npt.ArrayLike, encoding: Encoding, style: StyleArrays | None = None, head: StyleHead | None = None
 ) -> BattleScores:
     """Battles from their sequences' scores.
 
     Args:
-        scores: float [n, rows, 2], value and tie strength of each sequence of each battle; one row, or both orders, with
-            a joint encoding.
+        scores: float [n, rows, 2], value and tie strength of each sequence of each battle, as many as `rows_read` says.
+        encoding: what a sequence holds.
         style, head: the battles' features and the run's style head; without them style is left out.
 
     Raises: ModelError for a head of other features than this code counts.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    first, last = values[:, 0, 0], values[:, -1, 0]
-    tie = values[..., 1].mean(axis=1)
-    if encoding == "joint":
-        # Averaged antisymmetrically over both orders; with one order the margin is its value.
-        margin = (first - last) / 2 if values.shape[1] == 2 else first
-        first, last = margin / 2, -margin / 2
-    if style is None or head is None:
-        return BattleScores(first, last, tie)
-    if tuple(head.features) != tuple(RESPONSE_FEATURES):
-        raise ModelError("the style head knows other features than this version counts; use --style off")
-    weights = np.asarray(head.style_reward, dtype=np.float64)
-    style_a, style_b = head.scale.side.apply(style.a) @ weights, head.scale.side.apply(style.b) @ weights
-    tie = tie + head.scale.pair.apply(style.pair) @ head.tie_weights.astype(np.float64)
-    if encoding == "joint":
-        # The joint row's style is a difference, and so is the margin: half of it stands for each side.
-        style_a, style_b = (style_a - style_b) / 2, (style_b - style_a) / 2
-    return BattleScores(first + style_a, last + style_b, tie)
+    rows = np.moveaxis(np.asarray(scores, dtype=np.float64), 1, 0)
+    values, tie = list(rows[..., 0]), rows[..., 1].mean(axis=0)
+    if style is not None and head is not None:
+        if tuple(head.features) != tuple(RESPONSE_FEATURES):
+            raise ModelError("the style head knows other features than this version counts; use --style off")
+        # In float64, so that what A and B share cancels.
+        a, b = (head.scale.side.apply(side).astype(np.float64) for side in (style.a, style.b))
+        weights = np.asarray(head.style_reward, dtype=np.float64)
+        styled = zip(values, encoding.style_of_rows(a, b), strict=False)
+        values = [value + features @ weights for value, features in styled]
+        tie = tie + head.scale.pair.apply(style.pair) @ head.tie_weights.astype(np.float64)
+    return BattleScores(*encoding.sides(values), tie)
 
 
 def margins(rewards: torch.Tensor, encoding: Encoding) -> tuple[torch.Tensor, torch.Tensor]:
     """Margin and tie strength, float32 [battles] each, symmetric in the two rows. rewards: float32 [2, battles, 2]."""
-    difference = rewards[0, :, 0] - rewards[1, :, 0]
-    scale = 0.5 if encoding == "joint" else 1.0
-    return scale * difference, rewards[..., 1].mean(dim=0)
+    margin, tie_strength = zip(*encoding.readings(rewards[..., 0].unbind(), rewards[..., 1].unbind()), strict=True)
+    return torch.stack(margin).mean(dim=0), torch.stack(tie_strength).mean(dim=0)

@@ -14,6 +14,7 @@ from arena_data.style.features import STYLE_VERSION
 from reward_model.predict.member import FloatArray, Job, MemberOptions, MemberPrediction
 from reward_model.predict.shard_store import ShardStore
 from reward_model.run_directory.reading import RunDirectory
+from reward_model.tokens.encodings import encoding_named
 
 if TYPE_CHECKING:
     from reward_model.predict.scorer import Scorer
@@ -25,6 +26,7 @@ class RunMember:
     def __init__(self, run: RunDirectory, options: MemberOptions):
         self.run, self.options = run, options
         self.name = run.directory.name
+        self.encoding = encoding_named(run.config.encoding)
         self.max_length = options.max_length or run.config.max_length
         self.first_error: str | None = None
         self._scorer: Scorer | None = None
@@ -52,9 +54,7 @@ class RunMember:
         self._make_room(job)
         values, shortened = joined(loop.sequences, loop.shards, found)
         config, styled = self.run.config, self.run.style is not None and self.options.style
-        scores = battle_scores(
-            values, config.encoding, job.style if styled else None, self.run.style if styled else None
-        )
+        scores = battle_scores(values, self.encoding, job.style if styled else None, self.run.style if styled else None)
         raw = scores.log_probs(config.tie_link)
         failed = np.asarray(~np.isfinite(raw).all(axis=1))
         log_probs = np.tile(np.log(self.prior()), (len(raw), 1))
@@ -86,11 +86,9 @@ class RunMember:
         from reward_model.tokens.sequences import distinct_sequences
         from reward_model.tokens.tokenizer import load_tokenizer
 
-        config = self.run.config
-        encoding: Any = config.encoding
         # The scorer's tokenizer may not be used: the next shard is tokenised in a thread.
-        encoder = BattleEncoder(load_tokenizer(str(self.run.directory)), self.max_length, encoding)
-        sequences = distinct_sequences(job.battles, encoding, both_orders=self.options.swap_average)
+        encoder = BattleEncoder(load_tokenizer(str(self.run.directory)), self.max_length, self.encoding)
+        sequences = distinct_sequences(job.battles, self.encoding, both_orders=self.options.swap_average)
         shards = plan_shards(sequences)
         store = None
         if job.folder is not None:

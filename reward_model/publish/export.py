@@ -40,6 +40,7 @@ from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.model_card import shown_name
 from reward_model.run_directory.reading import RunDirectory, is_complete, read_run
 from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import load_tokenizer
 
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
@@ -156,8 +157,10 @@ def _checked(directory: str | os.PathLike[str], target: Path) -> RunDirectory:
     run = read_run(directory)
     if not is_complete(directory):
         raise InputError("not a complete run", file=run.directory, expected="weights, tokenizer and settings")
-    if run.config.encoding == "joint":
-        raise InputError("a joint encoding has no reward of one response to export", file=run.directory)
+    if not encoding_named(run.config.encoding).scores_responses:
+        raise InputError(
+            f"a {run.config.encoding} encoding has no reward of one response to export", file=run.directory
+        )
     if target.exists() and not (target / CHECK).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise InputError("exists and is no export", file=target, fix="remove it or give another --output")
     return run

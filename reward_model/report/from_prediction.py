@@ -129,11 +129,9 @@ def _truncated(members: list[Member], battles: datasets.Dataset, progress: bool)
             for start in range(0, len(battles), _READ_AT_ONCE):
                 batch = battles[start : start + _READ_AT_ONCE]
                 texts = list(zip(batch["prompt"], batch["response_a"], batch["response_b"], strict=True))
-                swapped = [(prompt, b, a) for prompt, a, b in texts]
-                fits = [
-                    encoder.fits(texts),
-                    [True] * len(texts) if encoder.encoding == "joint" else encoder.fits(swapped),
-                ]
+                orders = [texts, [(prompt, b, a) for prompt, a, b in texts]]
+                # Both orders of a row that holds both responses are cut alike.
+                fits = [encoder.fits(order) for order in orders[: encoder.encoding.rows_read(both_orders=False)]]
                 cut[start : start + len(texts)] |= ~np.all(fits, axis=0)
                 bar.update(len(texts))
     return cut
@@ -142,8 +140,7 @@ def _truncated(members: list[Member], battles: datasets.Dataset, progress: bool)
 def _encoder(member: RunMember) -> BattleEncoder:
     from reward_model.tokens.tokenizer import load_tokenizer
 
-    encoding: Any = member.run.config.encoding
-    return BattleEncoder(load_tokenizer(str(member.run.directory)), member.max_length, encoding)
+    return BattleEncoder(load_tokenizer(str(member.run.directory)), member.max_length, member.encoding)
 
 
 def _facts(done: Reported, battles: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from arena_data.schema import LABELS
 from arena_data.style.features import STYLE_VERSION
 from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
 from arena_data.transcripts.truncation import TRUNCATION_VERSION
+from reward_model.tokens.encodings import ENCODINGS
 
 CONFIG, STYLE, CALIBRATION = "reward_config.json", "style_head.safetensors", "calibration.json"
 METRICS, CARD, CURVES = "metrics.json", "README.md", "curves.png"
@@ -33,7 +34,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 # What this code can read. Other texts or features than those of training would give wrong numbers without a sign.
 _ALLOWED: dict[str, tuple[Any, ...]] = {
-    "encoding": ("separate", "joint"),
+    "encoding": tuple(ENCODINGS),
     "tie_link": ("davidson", "rao_kupper"),
     "model_type": tuple(MODEL_FILES),
     "labels": (list(LABELS),),

@@ -1,8 +1,6 @@
 """Encoded battles to tensors: rows in groups of like length, each with its style features and its battle's verdict.
 
-Battle i of a batch has two rows, i and i + battles. With a separate encoding these are its sides; with a joint one its two
-orders, [prompt, A, B] and [prompt, B, A]. Either way the first row speaks for A and the second for B, so everything after
-the model is the same for both encodings.
+Battle i of a batch has two rows, i and i + battles; the first speaks for A and the second for B, whatever the encoding.
 """
 
 from collections.abc import Sequence
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reward_model.tokens.encodings import SEPARATE, Encoding
 from reward_model.tokens.layout import lay_out
 from reward_model.tokens.token_budget import split_rows
 
@@ -34,7 +33,7 @@ class BattleCollator:
     """
 
     pad_token_id: int
-    joint: bool = False
+    encoding: Encoding = SEPARATE
     padding_free: bool = False
     shares: bool = False
 
@@ -54,8 +53,7 @@ class BattleCollator:
             a, b, pair = (
                 torch.tensor(np.array([row[name] for row in rows])) for name in ("style_a", "style_b", "pair")
             )
-            # A joint row speaks for the margin itself, a separate row for its own side's reward.
-            batch["style"] = torch.cat([a - b, b - a] if self.joint else [a, b]).float()
+            batch["style"] = torch.cat(self.encoding.style_of_rows(a, b)).float()
             batch["pair"] = torch.cat([pair, pair]).float()
         return batch
 

@@ -1,35 +1,25 @@
 """Battles in, token ids out: rendered, tokenised in batches, and cut to the budget where they are over it; no row dropped.
 
-| encoding | rows of token ids a battle | read as |
-| --- | --- | --- |
-| `separate` | two: `input_ids_a`, `input_ids_b` | [prompt, A] and [prompt, B] |
-| `joint` | two: `input_ids_a` (A first) and `input_ids_b` (B first) | [prompt, A, B] and, swapped, [prompt, B, A] |
-
-Nearly all rows fit, so everything is tokenised in one pass; only those over the budget take the slow road through
-`arena_data.transcripts.truncation`. With a joint encoding the second row is the swap, for augmentation and for averaging.
+A battle becomes two rows, `input_ids_a`, which leads with A, and `input_ids_b`, which leads with B; what a row holds is for
+the encoding to say (`reward_model.tokens.encodings`). Nearly all rows fit, so everything is tokenised in one pass. Only the
+others take the slow road through `arena_data.transcripts.truncation`.
 """
 
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from arena_data.quiet import quiet_datasets
-from arena_data.transcripts.rendering import adds_special_tokens, render, render_joint
+from arena_data.transcripts.rendering import adds_special_tokens
 from arena_data.transcripts.shortening import Keep
-from arena_data.transcripts.truncation import (
-    JointTruncation,
-    SeparateTruncation,
-    TruncationReport,
-    for_tokenizer,
-    truncation_report,
-)
+from arena_data.transcripts.truncation import TruncationReport, truncation_report
+from reward_model.tokens.encodings import SEPARATE, Encoding, Texts
 
-Encoding = Literal["separate", "joint"]
 SIDES = ("a", "b")
 
 
@@ -40,33 +30,28 @@ class BattleEncoder:
     Args:
         tokenizer: a fast tokenizer, prepared by `prepare_tokenizer`.
         max_length: the budget of one row, tokens, special tokens included.
-        encoding: `separate` or `joint`.
+        encoding: what a row holds.
         keep: which end of a cut text is kept: `both`, `head` or `tail`.
 
-    Raises: ValueError for an unknown encoding, or a budget too small for the template.
+    Raises: ValueError for a budget too small for the template.
     """
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int
-    encoding: Encoding = "separate"
+    encoding: Encoding = SEPARATE
     keep: Keep = "both"
 
     def __post_init__(self) -> None:
-        if self.encoding not in get_args(Encoding):
-            raise ValueError(f"encoding is {self.encoding!r}; expected one of {', '.join(get_args(Encoding))}")
         self._truncation()  # Refuses a budget too small before any battle is read.
 
     @property
     def least_max_length(self) -> int:
         """The smallest budget that this tokenizer and template can do with."""
-        return self._truncation().least_max_length + len(self._closing())
+        least: int = self._truncation().least_max_length + len(self._closing())
+        return least
 
-    def _truncation(self) -> SeparateTruncation | JointTruncation:
-        count, joint_count, offsets = for_tokenizer(self.tokenizer)
-        room = self.max_length - len(self._closing())
-        if self.encoding == "joint":
-            return JointTruncation(room, joint_count, offsets, keep=self.keep)
-        return SeparateTruncation(room, count, offsets, keep=self.keep)
+    def _truncation(self) -> Any:
+        return self.encoding.truncation(self.tokenizer, self.max_length - len(self._closing()), self.keep)
 
     def _closing(self) -> list[int]:
         """EOS, where neither a template nor the tokenizer ends a text and where it is not the pad token.
@@ -96,7 +81,7 @@ class BattleEncoder:
 
         return _mapped(battles, encode, progress)
 
-    def encode_rows(self, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[list[int]], list[int]]:
+    def encode_rows(self, rows: Sequence[Texts]) -> tuple[list[list[int]], list[int]]:
         """Token ids of each (prompt, first response, second response), and how many tokens of its texts were cut.
 
         A separate encoding reads the first response only.
@@ -104,50 +89,36 @@ class BattleEncoder:
         ids, cut, _ = self._encode(rows)
         return ids, cut
 
-    def encode_with_starts(self, rows: Sequence[tuple[Any, Any, Any]]) -> tuple[list[list[int]], list[int]]:
+    def encode_with_starts(self, rows: Sequence[Texts]) -> tuple[list[list[int]], list[int]]:
         """Token ids as of `encode_rows`, and where the last turn of each (first) response begins, of a separate encoding.
 
         It begins where the row parts from the same row with nothing in that turn's place; what closes it belongs to it,
         so it has a token even where it is empty.
         """
         ids, _, read = self._encode(rows)
-        unanswered = self._tokenize(
-            [self._render(prompt, _unanswered(prompt, first), None) for prompt, first, _ in read]
-        )
+        unanswered = self._tokenize([(prompt, _unanswered(prompt, first), None) for prompt, first, _ in read])
         return ids, [max(1, _common(*pair)) for pair in zip(ids, unanswered, strict=True)]
 
-    def _encode(
-        self, rows: Sequence[tuple[Any, Any, Any]]
-    ) -> tuple[list[list[int]], list[int], list[tuple[Any, Any, Any]]]:
+    def _encode(self, rows: Sequence[Texts]) -> tuple[list[list[int]], list[int], list[Texts]]:
         """Token ids, tokens cut, and the rows as they are read, which are the given ones where nothing was cut."""
         truncation, closing = self._truncation(), self._closing()
-        ids, read = self._tokenize([self._render(*row) for row in rows]), list(rows)
+        ids, read = self._tokenize(rows), list(rows)
         cut = [0] * len(rows)
         for index, row in enumerate(rows):
             if len(ids[index]) <= truncation.max_length:
                 continue
-            if isinstance(truncation, JointTruncation):
-                joint = truncation.fit(*row)
-                read[index], cut[index] = (joint.prompt, joint.response_a, joint.response_b), sum(joint.tokens_cut)
-            else:
-                single = truncation.fit(row[0], row[1])
-                read[index], cut[index] = (single.prompt, single.response, single.response), single.tokens_cut
-            ids[index] = self._tokenize([self._render(*read[index])])[0]
+            read[index], cut[index] = self.encoding.shortened(truncation, row)
+            ids[index] = self._tokenize([read[index]])[0]
         return [row + closing for row in ids], cut, read
 
-    def fits(self, rows: Sequence[tuple[Any, Any, Any]]) -> list[bool]:
+    def fits(self, rows: Sequence[Texts]) -> list[bool]:
         """Whether each (prompt, first response, second response) is read whole. A separate encoding reads the first."""
         room = self.max_length - len(self._closing())
-        return [len(ids) <= room for ids in self._tokenize([self._render(*row) for row in rows])]
+        return [len(ids) <= room for ids in self._tokenize(rows)]
 
-    def _render(self, prompt: Any, first: Any, second: Any) -> str:
-        if self.encoding == "joint":
-            return render_joint(self.tokenizer, prompt, first, second)
-        return render(self.tokenizer, prompt, first)
-
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+    def _tokenize(self, rows: Sequence[Texts]) -> list[list[int]]:
         encoded = self.tokenizer(
-            texts,
+            [self.encoding.render(self.tokenizer, row) for row in rows],
             add_special_tokens=adds_special_tokens(self.tokenizer),
             return_attention_mask=False,
             return_token_type_ids=False,

@@ -1,20 +1,20 @@
 """What must be read to score battles: each distinct (prompt, response) once, however many battles it is in.
 
-With a separate encoding a battle has two sequences, one a side. With a joint one it has a sequence for each order that is
-read: [prompt, A, B], and [prompt, B, A] where both are averaged. Texts stay in the battles' Arrow file: a sequence is known
-by the place of a battle that has it, and by a hash.
+A battle has as many sequences as its encoding reads rows (`reward_model.tokens.encodings`). Texts stay in the battles' Arrow
+file: a sequence is known by the place of a battle that has it, and by a hash.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 import orjson
 import xxhash
+
+from reward_model.tokens.encodings import Encoding, Texts
 
 IntArray = npt.NDArray[np.int64]
 READ_AT_ONCE = 1024
@@ -45,25 +45,25 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.battle)
 
-    def texts(self, battles: datasets.Dataset, chosen: IntArray) -> list[tuple[Any, Any, Any]]:
+    def texts(self, battles: datasets.Dataset, chosen: IntArray) -> list[Texts]:
         """(prompt, first response, second response) of the chosen sequences."""
         wanted, place = np.unique(self.battle[chosen], return_inverse=True)
         rows = battles[wanted.tolist()]
-        found = []
+        texts = []
         for row, second in zip(place.tolist(), self.second[chosen].tolist(), strict=True):
             a, b = rows["response_a"][row], rows["response_b"][row]
-            found.append((rows["prompt"][row], b, a) if second else (rows["prompt"][row], a, b))
-        return found
+            texts.append((rows["prompt"][row], b, a) if second else (rows["prompt"][row], a, b))
+        return texts
 
 
-def distinct_sequences(battles: datasets.Dataset, encoding: str, *, both_orders: bool) -> Sequences:
+def distinct_sequences(battles: datasets.Dataset, encoding: Encoding, *, both_orders: bool) -> Sequences:
     """The sequences of battles.
 
     Args:
-        encoding: `separate` or `joint`.
-        both_orders: of a joint encoding.
+        encoding: what a row holds.
+        both_orders: read a row that holds both responses in both orders.
     """
-    sides = 1 if encoding == "joint" and not both_orders else 2
+    sides = encoding.rows_read(both_orders)
     known: dict[bytes, int] = {}
     prompts: dict[bytes, int] = {}
     first: list[tuple[int, int, int, int]] = []
@@ -72,7 +72,7 @@ def distinct_sequences(battles: datasets.Dataset, encoding: str, *, both_orders:
     for place, (prompt, *responses) in enumerate(_texts(battles)):
         for side in range(sides):
             ordered = responses if side == 0 else responses[::-1]
-            read = ordered if encoding == "joint" else ordered[:1]
+            read = ordered[: encoding.responses_in_row]
             key = xxhash.xxh3_128_digest(orjson.dumps([prompt, *read]))
             if key not in known:
                 known[key] = len(first)
@@ -85,7 +85,7 @@ def distinct_sequences(battles: datasets.Dataset, encoding: str, *, both_orders:
     return Sequences(columns[0], columns[1], columns[2], columns[3], of_battle, list(known), everything.hexdigest())
 
 
-def _texts(battles: datasets.Dataset) -> Iterator[tuple[Any, Any, Any]]:
+def _texts(battles: datasets.Dataset) -> Iterator[Texts]:
     for start in range(0, len(battles), READ_AT_ONCE):
         rows = battles[start : start + READ_AT_ONCE]
         yield from zip(rows["prompt"], rows["response_a"], rows["response_b"], strict=True)

@@ -6,6 +6,7 @@ from typing import Literal
 from trl import RewardConfig
 
 from reward_model.model.device import default_device
+from reward_model.tokens.encodings import EncodingName
 
 
 @dataclass
@@ -54,7 +55,7 @@ class TieRewardConfig(RewardConfig):
         verbose: print every log entry, as the Trainer does, instead of a bar and a line an evaluation.
     """
 
-    encoding: Literal["separate", "joint"] = "separate"
+    encoding: EncodingName = "separate"
     tie_link: Literal["davidson", "rao_kupper"] = "davidson"
     style: bool = True
     batch_tokens: int = 8192

@@ -26,12 +26,13 @@ from trl import RewardTrainer
 from reward_model.model.batch_rewards import batch_rewards
 from reward_model.model.cpu_memory import keep_freed_memory
 from reward_model.model.device import keep_one_device
-from reward_model.model.losses import loss_of_both_orders, training_loss
+from reward_model.model.losses import loss_of_readings
 from reward_model.model.margins import margins
 from reward_model.model.packed_reader import PackedReader, packed_reader
 from reward_model.model.score_layer import TieAwareScore, find_score_layer
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.collator import BattleCollator, token_counts
+from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.token_budget import TokenBudgetSampler
 from reward_model.train.adversarial import perturbed
 from reward_model.train.config import TieRewardConfig
@@ -70,8 +71,9 @@ class TieRewardTrainer(RewardTrainer):
     loss_is_scaled_for_ga = True
 
     def __init__(self, *, model: Any, args: TieRewardConfig, processing_class: Any, **kwargs: Any):
-        collator = BattleCollator(processing_class.pad_token_id, joint=args.encoding == "joint")
         keep_one_device(args)
+        self.encoding = encoding_named(args.encoding)
+        collator = BattleCollator(processing_class.pad_token_id, self.encoding)
         super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)
         if args.device.type == "cpu":
             keep_freed_memory()
@@ -176,7 +178,7 @@ class TieRewardTrainer(RewardTrainer):
         Raises: NotFiniteError for a loss that is NaN or infinite, naming the step and the battles.
         """
         rewards = self.rewards(model, inputs)
-        margin, tie_strength = margins(rewards, self.args.encoding)
+        margin, tie_strength = margins(rewards, self.encoding)
         log_probs = log_probabilities(margin, tie_strength, self.args.tie_link)
         labels = inputs["labels"]
         options: dict[str, Any] = {
@@ -185,10 +187,8 @@ class TieRewardTrainer(RewardTrainer):
             "teacher_weight": self.args.teacher_weight,
             "teacher_temperature": self.args.teacher_temperature,
         }
-        if self.args.encoding == "joint":
-            loss = loss_of_both_orders(rewards, labels, self.args.tie_link, **options)
-        else:
-            loss = training_loss(log_probs, labels, **options)
+        readings = self.encoding.readings(rewards[..., 0].unbind(), rewards[..., 1].unbind())
+        loss = loss_of_readings(readings, labels, self.args.tie_link, **options)
         if self.args.center_rewards_coefficient:
             loss = loss + self.args.center_rewards_coefficient * rewards[..., 0].sum(dim=0) ** 2
         if not torch.isfinite(loss).all():
@@ -220,8 +220,8 @@ class TieRewardTrainer(RewardTrainer):
             self._searching = True
             try:
                 with self.compute_loss_context_manager():
-                    found: torch.Tensor = self.compute_loss(inner, prepared, num_items_in_batch=num_items_in_batch)
-                return found
+                    share: torch.Tensor = self.compute_loss(inner, prepared, num_items_in_batch=num_items_in_batch)
+                return share
             finally:
                 self._searching = False
 
@@ -285,20 +285,20 @@ class TieRewardTrainer(RewardTrainer):
             model = self.accelerator.prepare_model(model, evaluation_mode=True)
         was_training = model.training
         model.eval()
-        found: list[tuple[list[int], np.ndarray, np.ndarray]] = []
+        batches: list[tuple[list[int], np.ndarray, np.ndarray]] = []
         try:
             with self._reading():
                 for batch in self._each(dataloader):
                     with torch.no_grad(), self.compute_loss_context_manager():
-                        margin, tie_strength = margins(self.rewards(model, batch), self.args.encoding)
-                    found.append(
+                        margin, tie_strength = margins(self.rewards(model, batch), self.encoding)
+                    batches.append(
                         (batch["index"].tolist(), margin.float().cpu().numpy(), tie_strength.float().cpu().numpy())
                     )
         finally:
             model.train(was_training)
         if self.args.world_size > 1:
-            found = gather_object(found)
-        return evaluation_output(found, dataloader.dataset, self.args.tie_link, metric_key_prefix)
+            batches = gather_object(batches)
+        return evaluation_output(batches, dataloader.dataset, self.args.tie_link, metric_key_prefix)
 
     def _each(self, dataloader: DataLoader) -> Iterator[dict[str, Any]]:
         for batch in dataloader:

@@ -20,7 +20,8 @@ from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import within_positions
 from reward_model.model.device import default_device, keep_one_device
 from reward_model.quiet import quiet_libraries, quiet_transformers
-from reward_model.tokens.encoding import BattleEncoder, Encoding
+from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import Encoding
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.progress import show_progress
 
@@ -72,7 +73,7 @@ class Neural(Baseline):
         """Token ids of each side, or of both orders, cut as everywhere in this project."""
         if len(battles) == 0:
             return {"a": [], "b": []}
-        limit = self.max_length * (2 if encoding == "joint" else 1)
+        limit = self.max_length * encoding.responses_in_row
         rows = BattleEncoder(self.tokenizer, within_positions(self.model, limit), encoding)(battles)
         return {side: list(rows[f"input_ids_{side}"]) for side in "ab"}
 
@@ -98,9 +99,11 @@ class Neural(Baseline):
                 dataloader_pin_memory=default_device().type == "cuda",
             )
             keep_one_device(arguments)
-            made = trainer(model=self.model, args=arguments, train_dataset=rows, data_collator=collator, **options)
-            show_progress(made)
-            made.train()
+            text_trainer = trainer(
+                model=self.model, args=arguments, train_dataset=rows, data_collator=collator, **options
+            )
+            show_progress(text_trainer)
+            text_trainer.train()
         self.model.eval()
 
     def in_batches(
@@ -108,16 +111,16 @@ class Neural(Baseline):
     ) -> FloatArray:
         """float64 [n, 3]: what `answer` says of rows, longest first, rows of like length together."""
         order = np.argsort(-lengths, kind="stable")
-        found = np.zeros((len(lengths), 3))
+        answers = np.zeros((len(lengths), 3))
         self.model.eval()
         device = next(self.model.parameters()).device
         with torch.no_grad(), tqdm(total=len(order), desc="Predicting", unit="text", disable=len(order) < _FEW) as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size].tolist()
                 with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-                    found[chosen] = answer(chosen).double().cpu().numpy()
+                    answers[chosen] = answer(chosen).double().cpu().numpy()
                 bar.update(len(chosen))
-        return found
+        return answers
 
     def padded(self, ids: list[list[int]]) -> dict[str, torch.Tensor]:
         """input_ids and attention_mask, int64 [rows, longest], where the model is."""

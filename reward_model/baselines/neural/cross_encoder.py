@@ -22,6 +22,7 @@ from reward_model.model.backbone import set_pad_token
 from reward_model.model.device import default_device
 from reward_model.model.losses import cross_entropy
 from reward_model.quiet import quiet_transformers
+from reward_model.tokens.encodings import JOINT
 from reward_model.tokens.tokenizer import load_tokenizer
 
 MODEL = "model"
@@ -42,7 +43,7 @@ class CrossEncoder(Neural):
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
         self.start()
-        ids, verdicts = self.encode(battles, "joint"), verdicts_of(battles)
+        ids, verdicts = self.encode(battles, JOINT), verdicts_of(battles)
         both = [*ids["a"], *ids["b"]]
         rows = datasets.Dataset.from_dict(
             {
@@ -54,7 +55,7 @@ class CrossEncoder(Neural):
         self.train(rows, Padding(DataCollatorWithPadding(self.tokenizer)), Trainer, compute_loss_func=soft_loss)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
-        ids = self.encode(battles, "joint")
+        ids = self.encode(battles, JOINT)
         return from_both_orders(self._probabilities(ids["a"]), self._probabilities(ids["b"]))
 
     def _probabilities(self, ids: list[list[int]]) -> FloatArray:

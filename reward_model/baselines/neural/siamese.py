@@ -32,6 +32,7 @@ from reward_model.baselines.swap import TURNED
 from reward_model.model.device import default_device
 from reward_model.model.losses import cross_entropy
 from reward_model.quiet import quiet_transformers
+from reward_model.tokens.encodings import SEPARATE
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.adversarial import perturbed
 
@@ -126,7 +127,7 @@ class Siamese(Neural):
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
         self.start()
-        ids, lengths = self.encode(battles, "separate"), side_lengths(battles)
+        ids, lengths = self.encode(battles, SEPARATE), side_lengths(battles)
         both = torch.tensor(np.concatenate([lengths["a"], lengths["b"]]))
         self.model.length_mean.copy_(both.mean(dim=0))
         self.model.length_spread.copy_(both.std(dim=0, correction=0).clamp_min(1e-3))
@@ -140,7 +141,7 @@ class Siamese(Neural):
         self.train(rows, self._batch, AdversarialTrainer, **options)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
-        ids, lengths = self.encode(battles, "separate"), side_lengths(battles)
+        ids, lengths = self.encode(battles, SEPARATE), side_lengths(battles)
         longest = [max(map(len, pair)) for pair in zip(ids["a"], ids["b"], strict=True)]
 
         def answer(chosen: list[int]) -> torch.Tensor:

@@ -38,6 +38,7 @@ from reward_model.model.backbone import dtype_named, fastest_dtype, within_posit
 from reward_model.model.device import default_device
 from reward_model.quiet import quiet_transformers
 from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import SEPARATE
 from reward_model.tokens.sequences import Sequences, distinct_sequences
 from reward_model.tokens.token_budget import batches
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -100,7 +101,7 @@ class Embedder:
 
         Raises: ModelError for a backbone that cannot be loaded, or whose states are not finite in its dtype.
         """
-        sequences = distinct_sequences(battles, "separate", both_orders=False)
+        sequences = distinct_sequences(battles, SEPARATE, both_orders=False)
         if len(sequences) == 0:
             # The backbone alone knows how wide its states are.
             nothing = np.zeros((0, sum(self._widths(names).values())), dtype=np.float32)
@@ -188,7 +189,7 @@ class Embedder:
             layers = model.config.get_text_config().num_hidden_layers
             if self.layer > layers:
                 raise ModelError(f"{self.name} has {layers} layers; expected --layer {layers} at most")
-            encoder = BattleEncoder(tokenizer, within_positions(model, self.max_length), "separate", self.keep)
+            encoder = BattleEncoder(tokenizer, within_positions(model, self.max_length), SEPARATE, self.keep)
             self._model = model.to(self.device).eval(), encoder
         loaded: tuple[Any, BattleEncoder] = self._model
         return loaded

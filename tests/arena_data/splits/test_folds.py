@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arena_data.reading.builder import group_of
 from arena_data.schema import FEATURES
-from arena_data.splits.folds import deal, drop_duplicates, grouped_folds, grouped_split, strata_of
+from arena_data.splits.folds import deal, deal_folds, drop_duplicates, grouped_folds, grouped_split, strata_of
 
 A, B, TIE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
 
@@ -190,3 +190,13 @@ def test_identical_responses_and_no_battles_are_no_trouble() -> None:
     empty = battles_from([("p", "a", "b", A)]).select([])
     assert drop_duplicates(empty)[1] == 0
     assert [len(part) for part in grouped_split(empty, {"train": 0.9, "test": 0.1}).values()] == [0, 0]
+
+
+@pytest.mark.parametrize(("prompts", "folds", "dealt"), [(40, 5, 5), (3, 5, 3), (1, 5, 1), (40, 2, 2)])
+def test_folds_are_dealt_to_prompts_and_are_fewer_where_prompts_are_few(prompts: int, folds: int, dealt: int) -> None:
+    groups = [f"prompt {row % prompts}" for row in range(120)]
+    verdicts = np.eye(3)[np.random.default_rng(0).integers(3, size=120)]
+    part, count = deal_folds(groups, verdicts, folds=folds)
+    assert count == dealt and sorted(set(part.tolist())) == list(range(dealt))
+    assert all(len(set(part[row::prompts].tolist())) == 1 for row in range(prompts))
+    assert np.ptp(np.bincount(part)) <= 120 // prompts * 2

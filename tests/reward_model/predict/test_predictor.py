@@ -26,6 +26,7 @@ from reward_model.predict.scorer import Scorer
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.reading import read_run
 from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.sequences import distinct_sequences
 from reward_model.train.dataset import style_of
 from tests.helpers.run_directories import PRIOR, make_run
@@ -67,8 +68,8 @@ def by_itself(path: Path, battles: datasets.Dataset) -> np.ndarray:
     """Log-probabilities of each battle with nothing batched or padded, and style given to the model itself."""
     run = read_run(path)
     loaded = load_run_model(run, LoadOptions(dtype="float32", device="cpu"))
-    encoding: Any = run.config.encoding
-    rows = BattleEncoder(loaded.tokenizer, run.config.max_length, encoding)(battles)
+    encoding = run.config.encoding
+    rows = BattleEncoder(loaded.tokenizer, run.config.max_length, encoding_named(encoding))(battles)
     style, head = style_of(battles), run.style
     assert head is not None
     a, b, pair = (
@@ -135,7 +136,7 @@ def test_each_distinct_sequence_is_scored_once(
 
 def test_sequences_name_their_texts(battles: Any) -> None:
     for encoding, both, sides in (("separate", False, 2), ("joint", True, 2), ("joint", False, 1)):
-        sequences = distinct_sequences(battles, encoding, both_orders=both)
+        sequences = distinct_sequences(battles, encoding_named(encoding), both_orders=both)
         assert sequences.of_battle.shape == (BATTLES, sides)
         for row in range(BATTLES):
             texts = sequences.texts(battles, sequences.of_battle[row])

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from arena_data.schema import FEATURES
 from reward_model.tokens.encoding import BattleEncoder, truncation_summary
+from reward_model.tokens.encodings import JOINT, encoding_named
 from reward_model.tokens.tokenizer import prepare_tokenizer
 
 MINILM = Path(__file__).parents[3] / "models" / "minilm"
@@ -59,12 +60,12 @@ def tokenizer() -> PreTrainedTokenizerBase:
 @pytest.mark.parametrize("max_length", [240, 5000])
 def test_no_row_is_dropped_or_over_the_budget(tokenizer: Any, encoding: Any, max_length: int) -> None:
     battles = battles_of(TURNS)
-    rows = BattleEncoder(tokenizer, max_length, encoding)(battles)
+    rows = BattleEncoder(tokenizer, max_length, encoding_named(encoding))(battles)
     assert len(rows) == len(battles)
     lengths = [len(row[side]) for row in rows for side in ("input_ids_a", "input_ids_b")]
     assert min(lengths) > 0 and max(lengths) <= max_length
     cut = [tokens > 0 for tokens in rows["tokens_cut"]]
-    whole = BattleEncoder(tokenizer, 100_000, encoding)(battles)
+    whole = BattleEncoder(tokenizer, 100_000, encoding_named(encoding))(battles)
     over = [max(len(row["input_ids_a"]), len(row["input_ids_b"])) > max_length for row in whole]
     assert cut == over
     assert any(over) == (max_length == 240)
@@ -75,7 +76,7 @@ def test_no_row_is_dropped_or_over_the_budget(tokenizer: Any, encoding: Any, max
 
 @pytest.mark.parametrize("encoding", ["separate", "joint"])
 def test_swapping_a_battle_swaps_its_rows(tokenizer: Any, encoding: Any) -> None:
-    encoder = BattleEncoder(tokenizer, 240, encoding)
+    encoder = BattleEncoder(tokenizer, 240, encoding_named(encoding))
     rows = encoder(battles_of(TURNS))
     swapped = encoder(battles_of([(prompt, b, a) for prompt, a, b in TURNS]))
     assert rows["input_ids_a"][:] == swapped["input_ids_b"][:]
@@ -86,7 +87,7 @@ def test_separate_reads_one_answer_and_joint_reads_both() -> None:
     tokenizer = tiny()
     battles = battles_of([(["which?"], ["left answer"], ["right answer"])])
     (separate,) = BattleEncoder(tokenizer, 500)(battles)
-    (joint,) = BattleEncoder(tokenizer, 500, "joint")(battles)
+    (joint,) = BattleEncoder(tokenizer, 500, JOINT)(battles)
     texts = {side: tokenizer.decode(separate[f"input_ids_{side}"]) for side in "ab"}
     assert all("which?" in text for text in texts.values())
     assert "left" in texts["a"] and "right" not in texts["a"]
@@ -129,12 +130,7 @@ def test_eos_is_not_doubled_and_not_added_to_a_chat_template() -> None:
 @pytest.mark.parametrize("encoding", ["separate", "joint"])
 def test_a_budget_too_small_is_an_error_before_any_battle_is_read(tokenizer: Any, encoding: Any) -> None:
     with pytest.raises(ValueError, match=r"max_length is \d+; .* at least \d+"):
-        BattleEncoder(tokenizer, 20, encoding)
-
-
-def test_an_unknown_encoding_is_an_error(tokenizer: Any) -> None:
-    with pytest.raises(ValueError, match="encoding is 'both'; expected one of separate, joint"):
-        BattleEncoder(tokenizer, 200, "both")  # type: ignore[arg-type]
+        BattleEncoder(tokenizer, 20, encoding_named(encoding))
 
 
 def test_a_tokenizer_without_pad_and_eos_is_an_error() -> None:

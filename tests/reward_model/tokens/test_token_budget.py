@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from arena_data.loading import load_battles
 from reward_model.tokens.collator import BattleCollator, token_counts
 from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import ENCODINGS, Encoding
 from reward_model.tokens.layout import LEAST_SHARED
 from reward_model.tokens.token_budget import GROUPS, TokenBudgetSampler, pack, padded_tokens, padding_share, split_rows
 from reward_model.tokens.tokenizer import prepare_tokenizer
@@ -202,8 +203,8 @@ def test_a_single_battle_gets_stand_in_groups() -> None:
     assert token_counts(batch) == (13, 15)
 
 
-@pytest.mark.parametrize("joint", [False, True])
-def test_labels_teacher_and_style_go_with_their_rows(joint: bool) -> None:
+@pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=ENCODINGS)
+def test_labels_teacher_and_style_go_with_their_rows(encoding: Encoding) -> None:
     style_a, style_b, pair = [[1.0, 2.0], [3.0, 4.0]], [[5.0, 5.0], [6.0, 8.0]], [[1.0, 0.0, 2.0], [3.0, 1.0, 4.0]]
     nothing = [float("nan")] * 3
     rows = battle_rows(
@@ -214,11 +215,11 @@ def test_labels_teacher_and_style_go_with_their_rows(joint: bool) -> None:
         style_b=style_b,
         pair=pair,
     )
-    batch = BattleCollator(0, joint=joint)(rows)
+    batch = BattleCollator(0, encoding)(rows)
     assert batch["labels"].tolist() == [[1, 0, 0], [0, 0.5, 0.5]]
     assert torch.isnan(batch["teacher"][1]).all() and torch.isfinite(batch["teacher"][0]).all()
     a, b = torch.tensor(style_a), torch.tensor(style_b)
-    torch.testing.assert_close(batch["style"], torch.cat([a - b, b - a] if joint else [a, b]))
+    torch.testing.assert_close(batch["style"], torch.cat([a - b, b - a] if encoding.name == "joint" else [a, b]))
     torch.testing.assert_close(batch["pair"], torch.tensor(pair + pair))
     assert {batch[name].dtype for name in ("labels", "teacher", "style", "pair")} == {torch.float32}
 

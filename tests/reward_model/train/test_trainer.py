@@ -15,6 +15,7 @@ from reward_model.model.score_layer import find_score_layer, install_score_layer
 from reward_model.model.style_head import StyleScale
 from reward_model.tokens.collator import BattleCollator
 from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import prepare_tokenizer
 from reward_model.train.config import TieRewardConfig
 from reward_model.train.dataset import style_of, training_rows
@@ -60,7 +61,7 @@ def rows(tokenizer: Any) -> Callable[..., datasets.Dataset]:
     def of(encoding: Any = "separate", swap: bool = False) -> datasets.Dataset:
         if (encoding, swap) not in made:
             battles = swapped(invented()) if swap else invented()
-            encoder = BattleEncoder(tokenizer, 600, encoding)
+            encoder = BattleEncoder(tokenizer, 600, encoding_named(encoding))
             made[encoding, swap] = training_rows(battles, encoder, style_of(battles), scale)
         return made[encoding, swap]
 
