@@ -26,18 +26,13 @@ from benchmarks.leaderboard.systems import placed_battles
 from reward_model.calibration import calibration
 from reward_model.model.device import default_device, keep_one_device
 from reward_model.model.losses import cross_entropy
-from reward_model.model.score_layer import find_score_layer
-from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.encodings import JOINT, SEPARATE, Encoding, encoding_named
 from reward_model.tokens.token_budget import pack
 from reward_model.tokens.tokenizer import load_tokenizer
-from reward_model.train.build_model import load_model
+from reward_model.train.compose import compose
 from reward_model.train.config import TieRewardConfig
-from reward_model.train.dataset import style_of, training_rows
-from reward_model.train.initial_weights import start_from_style, tie_bias_of
-from reward_model.train.trainer import TieRewardTrainer
 
 Parts = dict[str, datasets.Dataset]
 Predictions = dict[str, np.ndarray]
@@ -58,7 +53,7 @@ def run_fold(options: argparse.Namespace, system: str, fold: int, output: Path) 
     elif system == "three_way":
         found, tokens = three_way(options, parts, verdicts)
     else:
-        found, tokens = ours(options, parts, verdicts, system.removesuffix("_style"), system.endswith("_style"))
+        found, tokens = ours(options, parts, system.removesuffix("_style"), system.endswith("_style"))
     fitted = calibration.fit(found["calibration"], verdicts["calibration"], list(parts["calibration"]["group"]))
     output.parent.mkdir(parents=True, exist_ok=True)
     stream = io.BytesIO()
@@ -109,39 +104,27 @@ def common(options: argparse.Namespace, directory: str) -> dict[str, Any]:
     }
 
 
-def ours(
-    options: argparse.Namespace, parts: Parts, verdicts: Predictions, encoding: str, with_style: bool
-) -> tuple[Predictions, float]:
-    model_arguments = ModelConfig(model_name_or_path=options.model_name_or_path)
+def ours(options: argparse.Namespace, parts: Parts, encoding: str, with_style: bool) -> tuple[Predictions, float]:
     tokenizer = load_tokenizer(options.model_name_or_path)
     limit = options.max_length * encoding_named(encoding).responses_in_row
     encoder = BattleEncoder(tokenizer, limit, encoding_named(encoding))
-    style = {name: style_of(part) for name, part in parts.items()} if with_style else {}
-    scale = StyleScale.of(style["train"]) if with_style else None
-    features = style["train"].a.shape[1] if with_style else 0
-    prior = verdicts["train"].mean(axis=0)
-    model = load_model(model_arguments, tokenizer, style_features=features, tie_bias=tie_bias_of(prior, "davidson"))
-    if scale is not None:
-        start_from_style(find_score_layer(model), parts["train"], style["train"], scale, "davidson")
-    rows = {name: training_rows(part, encoder, style.get(name), scale) for name, part in parts.items()}
     allowed, _ = budget(options, tokenizer, parts)
-    tokens = tokens_of(rows["train"])
     with tempfile.TemporaryDirectory() as directory:
         config = TieRewardConfig(
             **common(options, directory),
-            num_train_epochs=allowed / tokens,
             encoding=encoding,  # type: ignore[arg-type]
             style=with_style,
             max_length=limit,
             batch_tokens=options.batch_tokens,
             load_best_model_at_end=False,
         )
-        trainer = TieRewardTrainer(
-            model=model, args=config, train_dataset=rows["train"], eval_dataset=rows["validation"],
-            processing_class=tokenizer,
-        )  # fmt: skip
-        trainer.train()
-        return {name: np.asarray(trainer.predict(rows[name]).predictions) for name in HELD_OUT}, allowed
+        run = compose(parts, encoder, config, ModelConfig(model_name_or_path=options.model_name_or_path))
+        config.num_train_epochs = allowed / tokens_of(run.data.train.rows)
+        run.trainer.train()
+        held_out = {"validation": run.data.validation, "calibration": run.data.calibration}
+        return {
+            name: np.asarray(run.trainer.predict(part.rows).predictions) for name, part in held_out.items()
+        }, allowed
 
 
 def trl(options: argparse.Namespace, parts: Parts, verdicts: Predictions) -> tuple[Predictions, float]:

@@ -15,32 +15,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
-from transformers import set_seed
 from trl import ModelConfig, TrlParser
 
 from arena_data.errors import InputError
 from arena_data.reading.cleaning import oddity_lines
 from arena_data.splits.training_parts import read_training_battles, read_training_split, split_by_judge
 from reward_model.errors import ModelError
-from reward_model.model.score_layer import find_score_layer
-from reward_model.model.style_head import StyleScale
 from reward_model.publish.push import push_run
 from reward_model.quiet import quiet_libraries
 from reward_model.tokens.encoding import BattleEncoder, truncation_summary
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import load_tokenizer
-from reward_model.train.build_model import check_device, load_model, lora_config
-from reward_model.train.checks import check_settings, check_vocabulary, engine_of, tokenizer_note
+from reward_model.train.build_model import check_device
+from reward_model.train.checks import check_settings, engine_of, tokenizer_note
+from reward_model.train.compose import compose
 from reward_model.train.config import DataArguments, TieRewardConfig
-from reward_model.train.dataset import style_of, training_rows
 from reward_model.train.finish import finish_run
 from reward_model.train.folds import finish_folds, fold_directory
-from reward_model.train.initial_weights import start_from_style, tie_bias_of
 from reward_model.train.progress import show_progress
 from reward_model.train.resuming import last_checkpoint, settings_of, write_settings
-from reward_model.train.trainer import NotFiniteError, TieRewardTrainer
+from reward_model.train.trainer import NotFiniteError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,56 +96,30 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
 
     # 2. Battles, each once, in three parts that share no prompt.
     with config.main_process_first(desc="battles"):
-        parts = split_battles(data)
-    say(config, *(f"{name}: {len(part):,} battles" for name, part in parts.items()))
-    say(config, *oddity_lines(parts["train"]["oddities"]))
-    settings = settings_of(data, config, model_arguments, parts)
+        battles = split_battles(data)
+    say(config, *(f"{name}: {len(part):,} battles" for name, part in battles.items()))
+    say(config, *oddity_lines(battles["train"]["oddities"]))
+    settings = settings_of(data, config, model_arguments, battles)
     checkpoint = last_checkpoint(config.output_dir, settings)
 
-    # 3. The model; its tie bias starts at the tie rate that was seen.
-    set_seed(config.seed)  # the Trainer sets it after the new layers were drawn
-    prior = np.mean(np.asarray(list(parts["train"]["verdict"])), axis=0)
-    style = {name: style_of(part, progress=is_main(config)) for name, part in parts.items()} if config.style else {}
-    scale = StyleScale.of(style["train"]) if config.style else None
-    model = load_model(
-        model_arguments,
-        tokenizer,
-        style_features=style["train"].a.shape[1] if config.style else 0,
-        tie_bias=tie_bias_of(prior, config.tie_link),
-    )
-    check_vocabulary(model, tokenizer, encoder.max_length)
-    if scale is not None:
-        fitted = start_from_style(find_score_layer(model), parts["train"], style["train"], scale, config.tie_link)
-        say(config, f"style alone: cross-validated log loss {fitted.log_loss:.4f} on the training battles")
-    peft_config = lora_config(model_arguments, model)
+    # 3. The model, its start at the tie rate and the style that were seen, and token ids, cut fairly; no row dropped.
+    run = compose(battles, encoder, config, model_arguments, progress=is_main(config))
+    if run.style_fit is not None:
+        say(config, f"style alone: cross-validated log loss {run.style_fit.log_loss:.4f} on the training battles")
+    say(config, str(truncation_summary(run.data.train.rows, encoder.max_length)))
 
-    # 4. Token ids, cut fairly; no row dropped.
-    rows = {
-        name: training_rows(part, encoder, style.get(name), scale, progress=is_main(config))
-        for name, part in parts.items()
-    }
-    say(config, str(truncation_summary(rows["train"], encoder.max_length)))
-
-    # 5. Training, from the last checkpoint if there is one.
-    trainer = TieRewardTrainer(
-        model=model,
-        args=config,
-        train_dataset=rows["train"],
-        eval_dataset=rows["validation"],
-        processing_class=tokenizer,
-        peft_config=peft_config,
-    )
+    # 4. Training, from the last checkpoint if there is one.
     if not config.verbose:
-        show_progress(trainer)
+        show_progress(run.trainer)
     if checkpoint:
         say(config, f"going on from {checkpoint}")
     elif is_main(config):
         write_settings(config.output_dir, settings)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    run.trainer.train(resume_from_checkpoint=checkpoint)
 
-    # 6. Calibration on battles that training has not seen, and the artefact.
-    metrics = finish_run(trainer, rows, parts, prior, scale, model_arguments)
-    if trainer.is_world_process_zero():
+    # 5. Calibration on battles that training has not seen, and the artefact.
+    metrics = finish_run(run.trainer, run.data, model_arguments)
+    if run.trainer.is_world_process_zero():
         print(
             f"held-out log loss {metrics['log_loss']:.4f}, accuracy {metrics['accuracy']:.3f}"
             f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); run in {config.output_dir}"

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 from trl import ModelConfig
 
@@ -16,6 +15,7 @@ from reward_model.model.score_layer import score_module_name
 from reward_model.model.style_head import StyleHead, StyleScale
 from reward_model.run_directory.settings import RewardModelConfig
 from reward_model.run_directory.writing import write_run
+from reward_model.train.dataset import TrainingData
 from reward_model.train.precision import float32_score
 from reward_model.train.trainer import TieRewardTrainer
 
@@ -23,33 +23,22 @@ from reward_model.train.trainer import TieRewardTrainer
 HELD_OUT = "held_out.csv"
 
 
-def finish_run(
-    trainer: TieRewardTrainer,
-    rows: Mapping[str, datasets.Dataset],
-    battles: Mapping[str, datasets.Dataset],
-    prior: np.ndarray,
-    scale: StyleScale | None,
-    arguments: ModelConfig,
-) -> dict[str, Any]:
-    """Saves the model, fits calibration on the calibration split and writes the artefact; returns the figures.
+def finish_run(trainer: TieRewardTrainer, data: TrainingData, arguments: ModelConfig) -> dict[str, Any]:
+    """Saves the model, fits calibration on the calibration part and writes the artefact; returns the figures.
 
     Args:
         trainer: after training.
-        rows, battles: the three splits by name, encoded and as they were.
-        prior: float [3], shares of A, B, tie in the training split.
+        data: what it was trained on, and the parts that it has not seen.
     """
-    log_probs = {name: trainer.predict(rows[name]).predictions for name in ("validation", "calibration")}
-    verdicts = {name: np.asarray(list(battles[name]["verdict"]), dtype=np.float64) for name in log_probs}
-    groups = list(battles["calibration"]["group"])
-    fitted = calibration.fit(log_probs["calibration"], verdicts["calibration"], groups)
-    metrics: dict[str, Any] = dict(
-        held_out_metrics(fitted.apply(log_probs["validation"]), verdicts["validation"], prior)
-    )
-    # What the validation split says of the map; it picked the checkpoint, but calibration has not seen it.
-    metrics["log_loss_uncalibrated"] = log_loss(log_probs["validation"], verdicts["validation"])
-    metrics["train_battles"] = len(rows["train"])
+    held_out, unseen = data.validation, data.calibration
+    log_probs = trainer.predict(held_out.rows).predictions
+    fitted = calibration.fit(trainer.predict(unseen.rows).predictions, unseen.verdicts, unseen.groups)
+    metrics: dict[str, Any] = dict(held_out_metrics(fitted.apply(log_probs), held_out.verdicts, data.prior))
+    # What the validation part says of the map; it picked the checkpoint, but calibration has not seen it.
+    metrics["log_loss_uncalibrated"] = log_loss(log_probs, held_out.verdicts)
+    metrics["train_battles"] = len(data.train.rows)
     # Prediction's answer for a row that cannot be scored.
-    metrics["prior"] = np.asarray(prior, dtype=np.float64).tolist()
+    metrics["prior"] = data.prior.tolist()
 
     trainer.save_model()
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -66,11 +55,11 @@ def finish_run(
             base_model_revision=arguments.model_revision if arguments.model_revision != "main" else None,
             model_type="adapter" if arguments.use_peft else "full",
             score_module=score_module_name(model),
-            style=scale is not None,
+            style=data.scale is not None,
         )
         history = trainer.state.log_history
-        write_run(output, config, _style_head(score, scale), fitted, metrics, history)
-        write_submission(Path(output, HELD_OUT), battles["validation"]["id"], np.exp(log_probs["validation"]))
+        write_run(output, config, _style_head(score, data.scale), fitted, metrics, history)
+        write_submission(Path(output, HELD_OUT), held_out.battles["id"], np.exp(log_probs))
     trainer.accelerator.wait_for_everyone()
     return metrics
 

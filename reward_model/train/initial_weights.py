@@ -10,16 +10,14 @@ The ridge penalty is chosen by cross-validation over groups (Hastie, Tibshirani 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import datasets
 import numpy as np
 import torch
 
 from arena_data.splits.folds import deal_folds
-from arena_data.style.features import StyleArrays
 from reward_model.model.losses import cross_entropy
 from reward_model.model.score_layer import TieAwareScore, gathered
-from reward_model.model.style_head import StyleScale
 from reward_model.model.tie_links import from_probabilities, log_probabilities
+from reward_model.train.dataset import TrainingData
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _STEPS = 60
@@ -86,15 +84,18 @@ def tie_bias_of(prior: np.ndarray, link: str) -> float:
     return float(from_probabilities(torch.tensor([(1 - tie) / 2, (1 - tie) / 2, tie]), link)[1])
 
 
-def start_from_style(
-    score: TieAwareScore, battles: datasets.Dataset, style: StyleArrays, scale: StyleScale, link: str
-) -> StyleFit:
-    """Fits style alone to the battles' verdicts and puts the weights into the score layer."""
+def start_from_style(score: TieAwareScore, data: TrainingData, link: str) -> StyleFit:
+    """Fits style alone to the training part's verdicts and puts the weights into the score layer.
+
+    Raises: ValueError for data without style.
+    """
+    style, scale = data.train.style, data.scale
+    if style is None or scale is None:
+        raise ValueError("the battles' style was not counted; make the training data with style=True")
     difference = scale.side.apply(style.a).astype(np.float64) - scale.side.apply(style.b)
-    verdicts = np.asarray(list(battles["verdict"]))
-    arrays = (difference, scale.pair.apply(style.pair), verdicts)
-    data = StyleData(*(torch.from_numpy(np.asarray(values, dtype=np.float64)) for values in arrays))
-    fitted = fit_style(data, list(battles["group"]), link, tie_bias_of(verdicts.mean(axis=0), link))
+    arrays = (difference, scale.pair.apply(style.pair), data.train.verdicts)
+    columns = StyleData(*(torch.from_numpy(np.asarray(values, dtype=np.float64)) for values in arrays))
+    fitted = fit_style(columns, data.train.groups, link, tie_bias_of(data.prior, link))
     fitted.copy_to(score)
     return fitted
 

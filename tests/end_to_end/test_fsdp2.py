@@ -6,6 +6,7 @@ accelerate: the score layer, the loss and its mean over a step, the optimizer's 
 Source: https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,11 @@ from arena_data.splits.training_parts import read_training_split
 from benchmarks.scale import __main__ as scale
 from reward_model.cli import predict
 from reward_model.model.score_layer import find_score_layer
-from reward_model.model.style_head import StyleScale
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.build_model import load_model, lora_config
 from reward_model.train.config import TieRewardConfig
-from reward_model.train.dataset import style_of, training_rows
+from reward_model.train.dataset import training_data
 from reward_model.train.finish import finish_run
 from reward_model.train.trainer import TieRewardTrainer
 from tests.helpers.tiny_models import write_backbone
@@ -112,24 +112,22 @@ def without_shared_style(row: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What two processes left, and what they trained on: folder, battles and encoded rows by split, scale of the style."""
+    """What two processes left, and what they trained on: folder and data."""
     folder = tmp_path_factory.mktemp("fsdp2")
     encoder = BattleEncoder(load_tokenizer(str(write_backbone(folder / "backbone"))), 300)
     parts = read_training_split([str(scale.SAMPLE)], max_battles=80, validation_share=0.2, calibration_share=0.2)
-    style = {name: style_of(part) for name, part in parts.items()}
-    style_scale = StyleScale.of(style["train"])
-    rows = {name: training_rows(part, encoder, style[name], style_scale) for name, part in parts.items()}
-    rows["train"] = rows["train"].map(without_shared_style)
-    torch.multiprocessing.spawn(work, (folder, rows["train"]), nprocs=2)
-    return folder, parts, rows, style_scale
+    data = training_data(parts, encoder, style=True)
+    rows = data.train.rows.map(without_shared_style)
+    torch.multiprocessing.spawn(work, (folder, rows), nprocs=2)
+    return folder, dataclasses.replace(data, train=dataclasses.replace(data.train, rows=rows))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_sharded_training_ends_as_one_process_does_and_resumes_bit_for_bit(method: str, trained: Any) -> None:
-    folder, parts, rows, style_scale = trained
+    folder, data = trained
     figures, sharded, again = (load_file(folder / f"{method}{name}.safetensors") for name in ("", "-end", "-again"))
-    one, other = (make_trainer(method, rows["train"], folder, f"{method}-{name}") for name in ("one", "other"))
+    one, other = (make_trainer(method, data.train.rows, folder, f"{method}-{name}") for name in ("one", "other"))
     before = find_score_layer(one.model).weight.clone()
     expected = torch.cat([train(one, slice(None), steps) for steps in (FIRST_HALF, SECOND_HALF)])
     torch.testing.assert_close(figures["figures"], expected, atol=1e-5, rtol=1e-5)
@@ -142,7 +140,7 @@ def test_sharded_training_ends_as_one_process_does_and_resumes_bit_for_bit(metho
     probabilities = []
     for trainer in (one, other):
         arguments = ModelConfig(model_name_or_path=str(folder / "backbone"), use_peft=method == "lora")
-        finish_run(trainer, rows, parts, np.full(3, 1 / 3), style_scale, arguments)
+        finish_run(trainer, data, arguments)
         files = ["--input", str(folder / "battles.csv"), "--output", str(folder / "submission.csv")]
         flags = ["--model", trainer.args.output_dir, "--dtype", "float32", "--device", "cpu", "--quiet"]
         assert predict.main([*files, *flags]) == 0
