@@ -110,8 +110,8 @@ class RewardModel:
         """P(A), P(B), P(tie) of each battle, float64 [n, 3], or of one as `Probabilities`."""
         prompts, first, second = _lists(prompt, response_a, response_b)
         battles = make_battles(prompts, first, second)
-        found = np.exp(self.member.predict(Job(battles)).log_probs)
-        return Probabilities(*map(float, found[0])) if isinstance(prompt, str) else found
+        probabilities = np.exp(self.member.predict(Job(battles)).log_probs)
+        return Probabilities(*map(float, probabilities[0])) if isinstance(prompt, str) else probabilities
 
     def trl_reward(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
         """A reward function for TRL's GRPOTrainer and RLOOTrainer: `reward_funcs=model.trl_reward`.
@@ -120,8 +120,8 @@ class RewardModel:
         the first user turn. Source: https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function.
         """
         turns = [_turns(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
-        found = self.reward([prompt for prompt, _ in turns], [response for _, response in turns])
-        return [float(reward) for reward in found]
+        rewards = self.reward([prompt for prompt, _ in turns], [response for _, response in turns])
+        return [float(reward) for reward in rewards]
 
     def _scores(self, member: RunMember, *texts: Sequence[Text]) -> BattleScores:
         scores = member.predict(Job(make_battles(*texts))).scores

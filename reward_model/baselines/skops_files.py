@@ -26,10 +26,10 @@ def save(path: Path, content: Any) -> None:
 def load(path: Path) -> Any:
     """Raises: InputError for a file that is missing, broken or holds types beyond `TRUSTED`."""
     try:
-        found = set(skops.io.get_untrusted_types(file=path))
-        if found - TRUSTED:
-            raise InputError("holds types that are not trusted", file=path, found=sorted(found - TRUSTED))
-        return skops.io.load(path, trusted=sorted(found))
+        types = set(skops.io.get_untrusted_types(file=path))
+        if types - TRUSTED:
+            raise InputError("holds types that are not trusted", file=path, found=sorted(types - TRUSTED))
+        return skops.io.load(path, trusted=sorted(types))
     except InputError:
         raise
     except Exception as error:  # a zip file's, JSON's and each type's own ways of being broken

@@ -135,20 +135,20 @@ class TokenBudgetSampler(Sampler[list[int]]):
         # Pools of equal size, none much smaller than the others: a small one would pad more.
         pools = max(1, round(float(tokens[-1]) / (POOL_BATCHES * self.batch_tokens))) if rows and self.shuffle else 1
         bounds = np.searchsorted(tokens, np.arange(1, pools) * tokens[-1] / pools) if rows else []
-        made = [batch for pool in np.split(order, bounds) for batch in pack(pool, self.lengths, self.batch_tokens)]
+        packed = [batch for pool in np.split(order, bounds) for batch in pack(pool, self.lengths, self.batch_tokens)]
         wanted = self._wanted(pools)
-        if len(made) > wanted:
-            made = pack(order, self.lengths, self.batch_tokens)
-        while len(made) < wanted:
-            largest = max(range(len(made)), key=lambda index: len(made[index]))
-            batch = made.pop(largest)
-            made += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-        cost = [padded_tokens(self.lengths[batch]) for batch in made]
-        made = [made[index] for index in np.argsort(cost, kind="stable")[::-1]]
+        if len(packed) > wanted:
+            packed = pack(order, self.lengths, self.batch_tokens)
+        while len(packed) < wanted:
+            largest = max(range(len(packed)), key=lambda index: len(packed[index]))
+            batch = packed.pop(largest)
+            packed += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+        cost = [padded_tokens(self.lengths[batch]) for batch in packed]
+        packed = [packed[index] for index in np.argsort(cost, kind="stable")[::-1]]
         if not self.shuffle:
-            return made
+            return packed
         # Batches of about equal cost go to the ranks of one step together; the steps come in random order.
-        steps = [made[start : start + self.world_size] for start in range(0, len(made), self.world_size)]
+        steps = [packed[start : start + self.world_size] for start in range(0, len(packed), self.world_size)]
         return [batch for step in random.permutation(len(steps)) for batch in steps[step]]
 
     def _wanted(self, pools: int) -> int:
@@ -179,27 +179,27 @@ class TokenBudgetSampler(Sampler[list[int]]):
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Rows by length, longest first, in batches that cost at most `batch_tokens` with padding, or of one row."""
-    found: list[list[int]] = []
+    rows_of_batch: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
-        if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= batch_tokens:
-            found[-1].append(row)
+        if rows_of_batch and (len(rows_of_batch[-1]) + 1) * lengths[rows_of_batch[-1][0]] <= batch_tokens:
+            rows_of_batch[-1].append(row)
         else:
-            found.append([row])
-    return found
+            rows_of_batch.append([row])
+    return rows_of_batch
 
 
 def packs(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Rows in order, in packs of at most `batch_tokens` in all, or of one row."""
-    found: list[list[int]] = []
+    rows_of_batch: list[list[int]] = []
     taken = 0
     for row, length in enumerate(lengths):
-        if found and taken + length <= batch_tokens:
-            found[-1].append(row)
+        if rows_of_batch and taken + length <= batch_tokens:
+            rows_of_batch[-1].append(row)
             taken += length
         else:
-            found.append([row])
+            rows_of_batch.append([row])
             taken = length
-    return found
+    return rows_of_batch
 
 
 def padded(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -70,8 +70,8 @@ def _out_of_fold(output_dir: str, folders: Sequence[Path], battles: datasets.Dat
     ids: list[str] = []
     values = []
     for folder in folders:
-        found, shares = read_submission(folder / HELD_OUT)
-        ids += found
+        fold_ids, shares = read_submission(folder / HELD_OUT)
+        ids += fold_ids
         values.append(shares)
     probabilities = align(battles["id"], ids, np.concatenate(values), folders[0].parent / OUT_OF_FOLD)
     write_submission(Path(output_dir) / OUT_OF_FOLD, battles["id"], probabilities)

@@ -42,7 +42,7 @@ def float32_score(model: Any) -> dict[str, Tensor]:
     Every process must call it: under ZeRO they are gathered.
     """
     layer = {id(parameter) for parameter in find_score_layer(model).parameters()}
-    found = {}
+    tensors = {}
     for name, parameter in model.named_parameters():
         if id(parameter) in layer:
             with gathered([parameter]):
@@ -52,5 +52,5 @@ def float32_score(model: Any) -> dict[str, Tensor]:
 
                 master = safe_get_full_fp32_param(parameter)
                 value = value if master is None else master.detach().reshape(value.shape)
-            found[name] = value.float().cpu()
-    return found
+            tensors[name] = value.float().cpu()
+    return tensors

@@ -64,9 +64,9 @@ def settings_of(
     for name, part in battles.items():
         for row in zip(part["group"], part["id"], part["verdict"], strict=True):
             digest.update(repr((name, *row)).encode("utf-8", "replace"))
-    found = {"data": asdict(data), "model": asdict(model), "battles": digest.hexdigest()}
-    found["trainer"] = {name: getattr(config, name) for name in _TRAINER}
-    return json.loads(json.dumps(found, default=str))  # as it reads back
+    settings = {"data": asdict(data), "model": asdict(model), "battles": digest.hexdigest()}
+    settings["trainer"] = {name: getattr(config, name) for name in _TRAINER}
+    return json.loads(json.dumps(settings, default=str))  # as it reads back
 
 
 def last_checkpoint(output_dir: str, settings: dict[str, Any]) -> str | None:
@@ -109,11 +109,11 @@ def _has_state(checkpoint: Path) -> bool:
 def _differing(stored: Any, settings: dict[str, Any]) -> list[str]:
     if not isinstance(stored, dict):
         return []
-    found = []
+    differing = []
     for name, new in settings.items():
         old = stored.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += [key for key in new if old.get(key) != new[key]]
+            differing += [key for key in new if old.get(key) != new[key]]
         elif old != new:
-            found.append(name)
-    return found
+            differing.append(name)
+    return differing

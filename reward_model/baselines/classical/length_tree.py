@@ -99,12 +99,12 @@ def _grow(orders: Orders, verdicts: FloatArray, settings: TreeSettings) -> Decis
 
 
 def _predict(tree: DecisionTreeClassifier, orders: Orders, settings: TreeSettings, shares: FloatArray) -> FloatArray:
-    found = []
+    answers = []
     for features in orders:
         predicted = np.zeros((len(features), 3))
         if len(features):
             predicted[:, tree.classes_] = tree.predict_proba(features)
             count = tree.tree_.weighted_n_node_samples[tree.apply(features)][:, None]
             predicted = (count * predicted + settings.strength * shares) / (count + settings.strength)
-        found.append(predicted)
-    return from_both_orders(*found)
+        answers.append(predicted)
+    return from_both_orders(*answers)

@@ -140,6 +140,6 @@ def _fit_buckets(
 
 
 def _look_up(difference: FloatArray, edges: FloatArray, means: FloatArray) -> FloatArray:
-    found = means[np.searchsorted(edges, np.abs(difference), side="right")]
-    found = np.where((difference >= 0)[:, None], found, found[:, TURNED])
-    return np.log(np.where((difference == 0)[:, None], side_free(found), found))
+    shares = means[np.searchsorted(edges, np.abs(difference), side="right")]
+    shares = np.where((difference >= 0)[:, None], shares, shares[:, TURNED])
+    return np.log(np.where((difference == 0)[:, None], side_free(shares), shares))

@@ -164,10 +164,10 @@ class TfIdfForest(TfIdf):
 
 
 def _predict(classifier: Any, orders: Orders) -> FloatArray:
-    found = []
+    answers = []
     for features in orders:
         predicted = np.zeros((features.shape[0], 3))
         if features.shape[0]:
             predicted[:, classifier.classes_] = classifier.predict_proba(features)
-        found.append(predicted)
-    return from_both_orders(*found)
+        answers.append(predicted)
+    return from_both_orders(*answers)

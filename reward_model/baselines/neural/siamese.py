@@ -95,9 +95,9 @@ class AdversarialTrainer(Trainer):
 
         def loss() -> torch.Tensor:
             with self.compute_loss_context_manager():
-                found = self.compute_loss(inner, prepared, num_items_in_batch=num_items_in_batch)
-            assert isinstance(found, torch.Tensor)  # outputs were not asked for
-            return found
+                loss_of_batch = self.compute_loss(inner, prepared, num_items_in_batch=num_items_in_batch)
+            assert isinstance(loss_of_batch, torch.Tensor)  # outputs were not asked for
+            return loss_of_batch
 
         with perturbed(inner, loss, norm=self.norm, names=r"\.weight$"):
             return super().training_step(model, inputs, num_items_in_batch)
@@ -190,10 +190,10 @@ class Siamese(Neural):
 
 def side_lengths(battles: datasets.Dataset) -> dict[str, np.ndarray]:
     """float32 [n, 14] for each side, `arena_data.style.lengths`."""
-    found = {}
+    features = {}
     for side in "ab":
         columns = zip(battles["prompt"], battles[f"response_{side}"], strict=True)
         texts = [[[turn or "" for turn in turns] for turns in pair] for pair in columns]
         rows = [list(length_features(*pair).values()) for pair in texts]
-        found[side] = np.asarray(rows, dtype=np.float32).reshape(-1, len(LENGTH_FEATURES))
-    return found
+        features[side] = np.asarray(rows, dtype=np.float32).reshape(-1, len(LENGTH_FEATURES))
+    return features

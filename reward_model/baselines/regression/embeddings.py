@@ -124,7 +124,7 @@ class Embedder:
         """The texts that are not in the cache, which is written after each chunk of them."""
         order = np.asarray(sorted(missing.tolist(), key=lambda row: sequences.keys[row]), dtype=np.int64)
         model, encoder = self._loaded()
-        widths, found = self._widths(names), dict[str, npt.NDArray[Any]]()
+        widths, vectors = self._widths(names), dict[str, npt.NDArray[Any]]()
         with tqdm(total=len(order), desc="Reading", unit="text", disable=len(order) < _FEW) as bar:
             for start in range(0, len(order), CHUNK):
                 chosen, started = order[start : start + CHUNK], time.perf_counter()
@@ -142,10 +142,10 @@ class Embedder:
                 keys = np.frombuffer(b"".join(sequences.keys[row] for row in chosen), dtype=np.uint8)
                 chunk["keys"] = keys.reshape(len(chosen), -1)
                 chunk["seconds"] = np.full(len(chosen), (time.perf_counter() - started) / len(chosen))
-                found = _added(found, chunk)
+                vectors = _added(vectors, chunk)
                 if self.cache_dir is not None:
                     self._write(_added(self._stored(*self._kept_names()), chunk))
-        return found
+        return vectors
 
     @torch.no_grad()
     def _states(
@@ -159,18 +159,18 @@ class Embedder:
         states = read.last_hidden_state.float()
         if not torch.isfinite(states[mask.bool()]).all():
             raise ModelError(f"{self.name}: its states are not finite in {self.dtype}; choose --dtype float32")
-        found = {}
+        pooled = {}
         if "mean" in names:
-            found["mean"] = _mean(states if self.layer < 0 else read.hidden_states[self.layer], mask)
+            pooled["mean"] = _mean(states if self.layer < 0 else read.hidden_states[self.layer], mask)
         if _LAYERS in names:
-            found[_LAYERS] = torch.cat([_mean(after, mask) for after in read.hidden_states], dim=1)
+            pooled[_LAYERS] = torch.cat([_mean(after, mask) for after in read.hidden_states], dim=1)
         if "last" in names:
-            found["last"] = states[torch.arange(len(ids)), mask.sum(dim=1) - 1]
+            pooled["last"] = states[torch.arange(len(ids)), mask.sum(dim=1) - 1]
         if "first" in names:
-            found["first"] = states[:, 0]
+            pooled["first"] = states[:, 0]
         if LIKELIHOOD in names:
-            found[LIKELIHOOD] = _likelihoods(model, read.last_hidden_state, batch["input_ids"], mask, starts)
-        return {name: values.cpu().numpy() for name, values in found.items()}
+            pooled[LIKELIHOOD] = _likelihoods(model, read.last_hidden_state, batch["input_ids"], mask, starts)
+        return {name: values.cpu().numpy() for name, values in pooled.items()}
 
     def _loaded(self) -> tuple[Any, BattleEncoder]:
         if self._model is None:

@@ -57,8 +57,8 @@ class Sample(NamedTuple):
         self, rows: IntArray, rest: IntArray, penalty: float | FloatArray, extra_weight: float
     ) -> FloatArray:
         """float64 [len(rest)]: the log loss of our battles `rest` by a fit on our battles `rows`."""
-        found = self.fit(rows, penalty, extra_weight)
-        return row_losses(davidson.log_probabilities(self.design.rows(rest), found), self.verdicts[rest])
+        weights = self.fit(rows, penalty, extra_weight)
+        return row_losses(davidson.log_probabilities(self.design.rows(rest), weights), self.verdicts[rest])
 
 
 def sample_of(
