@@ -11,7 +11,9 @@ from tests.helpers.prose import ROOT
 def named(package: str) -> list[str]:
     """Folders (with a slash) and files in the first column of the map, in its order."""
     page = (ROOT / package / "README.md").read_text(encoding="utf-8")
-    return [name for row in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)]
+    return [
+        name for row in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
+    ]
 
 
 @pytest.mark.parametrize("package", ["reward_model", "arena_data"])
