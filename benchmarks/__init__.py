@@ -1,1 +1,1 @@
-"""Measurements against peers, each one command; figures and commands go to docs/LOG.md."""
+"""Comparisons with other systems, one command each. Figures and commands go to docs/LOG.md."""

@@ -1,1 +1,1 @@
-"""Questions about small models, each answered on real battles with an interval: `python -m experiments`."""
+"""Questions about small models, answered on real battles with an interval: `python -m experiments`."""

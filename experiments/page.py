@@ -12,17 +12,18 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "no difference shown"
 
 HEAD = """# Experiments
 
-Made by `python -m experiments`, which runs what `experiments/questions.yaml` asks and writes each section here. Battles are
-those of arena/train.csv and extra.jsonl; each is predicted by a system trained on the other of five folds, grouped by
-prompt and calibrated on a tenth of what it is given, as on the leaderboard. Where folds are dealt with several seeds a
-battle's log loss is the mean over them.
+Made by `python -m experiments`, which answers the questions of `experiments/questions.yaml` and writes each section
+here. Battles are those of arena/train.csv and extra.jsonl, in five folds grouped by prompt. Each battle is predicted by a
+system trained on the other folds and calibrated on a tenth of them, as on the leaderboard. Where folds are dealt with
+several seeds, a battle's log loss is the mean over the seeds.
 
-**The rule.** An arm is better (or worse) than the baseline arm if the 95 % interval of their paired difference, bootstrapped
-over prompts, lies below (or above) 0. Otherwise no difference is shown, which is not to say that there is none: the battles
-can tell differences of about 0.005. Of some forty comparisons one in twenty would fall outside its interval by chance.
+**The rule.** The verdict compares an arm with the baseline arm by their paired difference, with a 95 % interval bootstrapped
+over prompts. The arm is better if the interval lies below 0, and worse if it lies above 0. Otherwise no difference is
+shown. A difference may still exist: these battles can show differences of about 0.005. Of some forty comparisons one in
+twenty would fall outside its interval by chance.
 
-Seconds are of one fold, training and predicting, beside whatever else the machine did; vectors of frozen backbones are
-read from their cache (docs/LOG.md has what reading them took).
+Seconds are of one fold, training and predicting, on a machine that also did other work. Vectors of frozen backbones are
+read from their cache. docs/LOG.md says how long reading them took.
 """
 
 

@@ -209,7 +209,7 @@ def draw_style(figures: Figures) -> Picture | None:
     clear = first["won_of_decided"]["low"] > 0.5 or first["won_of_decided"]["high"] < 0.5
     name, value = first["feature"], percent(first["won_of_decided"]["share"])
     title = (
-        f"Surest: with more {name}, a response wins {value} of decided battles"
+        f"Clearest: with more {name}, a response wins {value} of decided battles"
         if clear
         else "No style feature clearly sways the verdict"
     )

@@ -31,8 +31,8 @@ PICTURES: dict[str, Callable[[Figures], Picture | None]] = {
 
 
 NOTE = (
-    "Shares come with their 95 % Wilson interval in brackets, in percent. Decided battles are those without a tie; "
-    "a soft verdict counts by its fractions."
+    "Brackets hold 95 % Wilson intervals of shares, in percent. Decided battles are those without a tie. A soft verdict "
+    "counts by its fractions."
 )
 
 

@@ -9,7 +9,7 @@ from arena_data.exploration.shares import Figures, count_text, share_text, verdi
 from arena_data.webpage.page import Group, Section, Table
 
 ENDS_SHOWN = 10
-NO_LABELS = "No row carries a verdict, so nothing can be said of wins and ties."
+NO_LABELS = "No row has a verdict, so there are no figures on wins and ties."
 NO_NAMES = "No row names both of its models."
 
 
@@ -17,7 +17,7 @@ def _overview(figures: Figures) -> Section:
     overview = figures["overview"]
     notes = [] if overview["labelled"] else [NO_LABELS]
     if overview["soft_verdicts"]:
-        notes.append(f"{overview['soft_verdicts']:,} verdicts are soft: they spread over A, B and tie.")
+        notes.append(f"{overview['soft_verdicts']:,} verdicts are soft: shares of A, B and tie.")
     rows = [[name, count_text(share["count"]), share_text(share)] for name, share in overview["verdicts"].items()]
     table = Table("Verdicts", ["verdict", "battles", "share"], rows if overview["labelled"] else [])
     return Section("verdicts-section", "Verdicts", notes, [Group(["verdicts"], [table])])
@@ -30,7 +30,7 @@ def _models(figures: Figures) -> Section:
     if missing and not notes:
         notes.append(f"{missing:,} battles do not name both models and are left out of this section.")
     if models["self_battles"]:
-        notes.append(f"{models['self_battles']:,} battles set a model against itself; they are neither won nor lost.")
+        notes.append(f"In {models['self_battles']:,} battles a model met itself. These count as neither won nor lost.")
     rows = [
         [
             row["model"],
@@ -58,7 +58,7 @@ def _models(figures: Figures) -> Section:
     ]
     return Section(
         "models-section",
-        "Models and pairs",
+        "Models and pairs of models",
         notes,
         [
             Group(["battles"], [Table("All models, most battled first", heads, rows)], tall=True),
@@ -86,18 +86,18 @@ def _ranking(figures: Figures) -> Section:
         return Section("ranking-section", "Ranking", [NO_LABELS if figures["models"]["models"] else NO_NAMES], [])
     position = ranking["first_position_elo"]
     notes = [
-        "Bradley–Terry strengths with ties (Davidson's model, with a term for the side shown first), in Elo points "
-        f"above the average model. Few battles say little, so every strength is drawn to the average by a normal prior "
-        f"with a standard deviation of {ranking['prior_sd_elo']:.0f} points; 95 % intervals are Laplace's. A model "
-        "stands above another for sure only where their intervals are well apart.",
+        "The table shows Bradley–Terry strengths with ties, in Elo points above the average model. The model is Davidson's, "
+        "with a term for the side shown first. Few battles say little, so a normal prior pulls every strength to the "
+        f"average. Its standard deviation is {ranking['prior_sd_elo']:.0f} points. 95 % intervals are Laplace's. A model is "
+        "surely above another only where their intervals are well apart.",
         f"Being shown as A is worth {position['value']:+.0f} points [{position['low']:+.0f}, {position['high']:+.0f}].",
     ]
     if ranking["islands"] > 1:
         notes.append(
-            f"The models fall into {ranking['islands']} groups that never met: across groups the order means nothing."
+            f"The models form {ranking['islands']} groups that never met. Across groups the order means nothing."
         )
     if len(ranking["models"]) > MODELS_SHOWN:
-        notes.append(f"The picture shows the {MODELS_SHOWN} most battled models, the table all.")
+        notes.append(f"The picture shows the {MODELS_SHOWN} models with the most battles. The table shows all.")
     rows = [
         [
             row["model"],
@@ -143,7 +143,7 @@ def _lengths(figures: Figures) -> Section:
     return Section(
         "lengths-section",
         "Lengths and turns",
-        ["A word is what stands between white space; each Chinese character and kana is a word of its own."],
+        ["A word is text between white space. Each Chinese character and each kana counts as one word."],
         [
             Group(["lengths"], [spreads]),
             Group(["length-pairs"], [related]),
@@ -198,11 +198,9 @@ def _sway(figures: Figures) -> Section:
         if row["battles"]
     ]
     none_found = not any(trait["responses"]["count"] for trait in figures["self_promotion"].values())
-    notes = [
-        "Each figure stands alone and is corrected for nothing else: longer responses may win because they are better."
-    ]
+    notes = ["No figure is corrected for the others. Longer responses may win because they are better."]
     if none_found:
-        notes.append("No response names or praises itself, as far as stock phrases tell.")
+        notes.append("No response names or praises itself in a stock phrase.")
     return Section(
         "sway-section",
         "What sways the verdict",
@@ -232,7 +230,7 @@ def _sway(figures: Figures) -> Section:
                 ["style"],
                 [
                     Table(
-                        "The response with more of it, surest first",
+                        "Win share of the response with more of a feature, clearest first",
                         ["feature", "what it is", "battles", "won of decided"],
                         style,
                         wordy=True,
@@ -273,8 +271,8 @@ def _oddities(figures: Figures) -> Section:
     prompts = [[row["prompt"], count_text(row["battles"])] for row in repeats["most_repeated_prompts"]]
     return Section(
         "odd-section",
-        "Duplicates, nulls, odd rows",
-        ["What is odd is handled when the battles are read, never dropped; the second table says how."],
+        "Duplicates, nulls and odd rows",
+        ["Odd rows are handled when the battles are read, and never dropped. The second table says how."],
         [
             Group(
                 tables=[

@@ -71,12 +71,16 @@ def run(options: argparse.Namespace) -> None:
             parts = training_split(battles, num_folds=options.num_folds, fold=fold)
             extra = extra_battles(options.data_dir, SYSTEMS[name].extra)
             if SYSTEMS[name].kind:
-                found = run_fold(SYSTEMS[name], options, parts, extra)
-            else:
-                from benchmarks.leaderboard.ours import run_our_fold  # slow to import: only where it is needed
+                predictions = run_fold(SYSTEMS[name], options, parts, extra)
+            elif SYSTEMS[name].peer:
+                from benchmarks.leaderboard.peers import run_peer_fold  # slow to import: only where it is needed
 
-                found = run_our_fold(SYSTEMS[name], options, parts, fold)
-            found.write(result_file(options, name, fold))
+                predictions = run_peer_fold(SYSTEMS[name], options, parts)
+            else:
+                from benchmarks.leaderboard.ours import run_our_fold
+
+                predictions = run_our_fold(SYSTEMS[name], options, parts, fold)
+            predictions.write(result_file(options, name, fold))
 
 
 @functools.cache

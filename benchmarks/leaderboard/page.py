@@ -117,11 +117,11 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
         "# Leaderboard",
         "",
         f"Made by `python -m benchmarks.leaderboard` (`make leaderboard`): {battles:,} real battles of arena/train.csv and "
-        f"extra.jsonl, each predicted by a system that was trained on the other of {num_folds} folds, folds grouped by "
-        "prompt. Log loss is of calibrated probabilities over all battles, with 95 % intervals from a bootstrap over "
-        "prompts; the interval of a difference is of the same battles, paired. What a system chooses, it chooses by "
-        "cross-validation inside each training part; the form of the style regression and of the TF-IDF features was "
-        "chosen on other folds of the same battles (docs/baselines.md).",
+        f"extra.jsonl. They are dealt into {num_folds} folds, grouped by prompt. Each battle is predicted by a system that "
+        "was trained on the other folds. Log loss is of calibrated probabilities over all battles. 95 % intervals are from "
+        "a bootstrap over prompts. The interval of a difference is paired, on the same battles. Each system makes its "
+        "choices by cross-validation inside each training part. The form of the style regression and of the TF-IDF "
+        "features was chosen on other folds of the same battles ([baselines.md](baselines.md)).",
         "",
         *summary(by_name),
         f"![Log loss against the cost of predicting]({picture})",
@@ -152,16 +152,16 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Times are wall-clock, beside whatever else the machine did; that of training is of one fold. A frozen backbone "
-        "reads a text once for all folds, and what that took counts in each; its weights are not in the size. A blend's "
-        "costs are its members' together. What each one is:",
+        "Times are wall-clock, on a machine that also did other work. The time of training is of one fold. A frozen "
+        "backbone reads a text once for all folds. The time of that reading counts in each fold, and its weights do not "
+        "count in the size. A blend costs as much as its members together. The systems:",
         "",
     ]
     lines += [f"- `{row.name}`: {row.about}" for row in rows]
-    lines += ["", *maps_table(rows, folds), "## Published, for orientation", ""]
+    lines += ["", *maps_table(rows, folds), "## Published figures", ""]
     lines += [
-        "On the whole of the competition: other battles, and 30 to 50 times as many to learn from. Not to be "
-        "compared with the table above line by line.",
+        "These figures are for the whole competition: other battles, and 30 to 50 times as many to learn from. Do not "
+        "compare them with the table above line by line.",
         "",
         "| system | log loss |",
         "| --- | --- |",
@@ -188,9 +188,10 @@ def maps_table(rows: list[Row], folds: dict[str, Folds]) -> list[str]:
     kept = {method: row_losses(part.calibrated, part.verdicts) for method, part in found.items()}
     groups = single.found.groups
     lines = [
-        "## Thresholds and multipliers beside `auto`",
+        "## Thresholds and multipliers compared with `auto`",
         "",
-        f"Maps of the uncalibrated predictions of `{single.name}`, each fitted on the other folds.",
+        f"The table compares maps of the uncalibrated predictions of `{single.name}`. "
+        "Each map is fitted on the other folds.",
         "",
         "| map | log loss | less none |",
         "| --- | --- | --- |",

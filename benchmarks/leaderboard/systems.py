@@ -29,10 +29,11 @@ class System:
 
     Args:
         about: what it is, for the page.
-        kind: of `reward_model.baselines.base.KINDS`; empty for our own reward model.
+        kind: of `reward_model.baselines.base.KINDS`; empty for our own reward model and its peers.
         options: of the kind.
         extra: names of files of further battles to learn from.
         flags: of `train_reward.py`, for our own reward model.
+        peer: `trl` or `three_way`, of `benchmarks.leaderboard.peers`.
         neural: whether it reads with the backbone that the command names.
     """
 
@@ -42,12 +43,15 @@ class System:
     extra: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     neural: bool = False
+    peer: str = ""
 
     def made_by(self, options: argparse.Namespace) -> dict[str, Any]:
         """All that the result depends on apart from code and battles: results that say something else are made again."""
         made: dict[str, Any] = {"kind": self.kind, "options": self.options, "extra": list(self.extra)}
         if self.flags:
             made["flags"] = list(self.flags)
+        if self.peer:
+            made["peer"] = self.peer
         return made | ({name: getattr(options, name) for name in NEURAL_FLAGS} if self.neural else {})
 
 
@@ -85,6 +89,12 @@ SYSTEMS: dict[str, System] = {
     ),
     "cross_encoder": System("three labels over [prompt, A, B], plain Trainer", "cross_encoder", neural=True),
     "siamese": System("siamese, with length features, smoothing, perturbed weights", "siamese", neural=True),
+    "trl": System("TRL's RewardTrainer without ties, its margin through a Rao–Kupper link", neural=True, peer="trl"),
+    "three_way": System(
+        "three labels over [prompt, A, B] in one order, plain Trainer, as many tokens as ours",
+        neural=True,
+        peer="three_way",
+    ),
     "separate": System(
         "our reward model, each side by itself, no style head",
         flags=("--encoding", "separate", "--style", "false"),

@@ -44,7 +44,7 @@ def stance(model: Estimate, people: Estimate, difference: Estimate) -> str:
     if people["low"] <= 0 <= people["high"]:
         return "cannot tell" if model["low"] <= 0 <= model["high"] else "adds its own"
     if model["value"] * people["value"] < 0:
-        return "turns it round"
+        return "reverses"
     return "amplifies" if abs(model["value"]) > abs(people["value"]) else "dampens"
 
 

@@ -12,7 +12,7 @@ Figures = dict[str, Any]
 
 
 def draw_reliability(figures: Figures) -> bytes | None:
-    """What was predicted and what came, for A, B and tie."""
+    """Predicted probability against the share that was seen, for A, B and tie."""
     curves = figures["calibration"]["after"]["curves"]
     figure, axes = _canvas(4.4)
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
@@ -25,7 +25,7 @@ def draw_reliability(figures: Figures) -> bytes | None:
 
 
 def draw_bias(figures: Figures) -> bytes | None:
-    """What the same response gains in win share by a change of dress; None where no audit was made."""
+    """Effect of formatting alone on the win share of a response; None where no audit was made."""
     rows = changed_rows(figures["audit"]) if figures.get("audit") else []
     if not rows:
         return None
@@ -38,7 +38,7 @@ def draw_bias(figures: Figures) -> bytes | None:
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="points of win share, 95 % intervals", title="The same response, changed in dress only")
+    axes.set(xlabel="points of win share, 95 % intervals", title="Effect of formatting alone")
     return _png(figure)
 
 

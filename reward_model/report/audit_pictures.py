@@ -94,10 +94,10 @@ def draw_changed(figures: Figures) -> Picture | None:
         _frame(canvas, [row["label"] for row in rows])
     swayed = [row for row in rows if is_clear(row["win_share"])]
     if not swayed:
-        return Picture("No change of dress clearly sways the model", canvas.svg)
+        return Picture("No change of formatting alone clearly sways the model", canvas.svg)
     most = max(swayed, key=lambda row: abs(row["win_share"]["value"]))
     value = signed(_points(most["win_share"]))
-    return Picture(f"The same response, {most['label']}: {value} points, the most of all changes", canvas.svg)
+    return Picture(f"The same response, {most['label']}: {value} points, the largest of all changes", canvas.svg)
 
 
 def draw_length_curve(figures: Figures) -> Picture | None:
@@ -129,13 +129,13 @@ def draw_length_curve(figures: Figures) -> Picture | None:
         canvas.figure.legend(loc="outside upper right", ncols=3)
     stance = audit["verbosity"]["per_doubling"]["stance"]
     words = {
-        "copies": "The model leans to length as much as people do",
-        "amplifies": "The model leans to length more than people do",
-        "dampens": "The model leans to length less than people do",
-        "adds its own": "The model leans on length where people do not",
-        "turns it round": "The model leans against people's taste in length",
+        "copies": "The model favours length as much as people do",
+        "amplifies": "The model favours length more than people do",
+        "dampens": "The model favours length less than people do",
+        "adds its own": "The model uses length where people do not",
+        "reverses": "The model and people disagree about length",
     }
-    return Picture(words.get(stance, "Length: too little to tell model and people apart"), canvas.svg)
+    return Picture(words.get(stance, "Length: too few battles to tell model and people apart"), canvas.svg)
 
 
 def draw_language_ties(figures: Figures) -> Picture | None:

@@ -12,13 +12,13 @@ Figures = dict[str, Any]
 _EXACT = 1e-5  # of a probability: rounding
 
 _OBSERVED_NOTE = (
-    "On real battles: what goes with a higher win share (a win counts 1, a tie ½), in points of a hundred battles above "
-    "an even match, for people and for the model on the same battles. Longer responses may win because they are better; "
-    "a sound model has people's leanings, not larger ones."
+    "This part uses real battles as they are. It shows which traits go with a higher win share (a win counts 1, a tie ½), "
+    "for people and for the model on the same battles. The unit is points of a hundred battles above an even match. "
+    "Longer responses may win because they are better. A sound model follows people's preferences and does not enlarge them."
 )
 _CHANGED_NOTE = (
-    "The same battle with one thing changed in one response, so that content cannot be the reason: what that alone is "
-    "worth to the model. Beside it, what goes with the same thing on real battles, for people."
+    "Each battle is predicted again with one change in one response. Content stays the same, so it cannot be the reason "
+    "for the effect. The last column shows what goes with the same trait on real battles, for people."
 )
 
 
@@ -32,7 +32,7 @@ def _observed(audit: Figures, closed: Figures | None) -> Table:
         cells += [points_text(row["difference"]), row["stance"]]
         rows.append([*cells, points_text(theirs[name]["model"])] if closed else cells)
     heads = ["a response …", "battles", "people", "this model", "difference", "the model"]
-    return Table("What goes with winning", [*heads, "style head closed"] if closed else heads, rows)
+    return Table("Traits that go with winning", [*heads, "style head closed"] if closed else heads, rows)
 
 
 def _changed(audit: Figures, closed: Figures | None) -> Table:
@@ -51,13 +51,13 @@ def _changed(audit: Figures, closed: Figures | None) -> Table:
             [*cells, points_text(row["tie"]), percent_text(row["gains"]), points_text(row["expected"]["people"])]
         )
     heads = ["the same response …", "battles", "length", "win share"] + (["style head closed"] if closed else [])
-    return Table("What a change of text does", [*heads, "ties", "gains in", "people, real battles"], rows)
+    return Table("Effect of each change", [*heads, "ties", "gains in", "people, real battles"], rows)
 
 
 def _what_was_done(audit: Figures) -> Table:
     tried = {row["name"] for row in changed_rows(audit)}
     rows = [[probe.label, probe.how] for probe in PROBES if probe.name in tried]
-    return Table("What was done to the text", ["the same response …", "how"], rows, wordy=True)
+    return Table("The changes", ["the same response …", "how"], rows, wordy=True)
 
 
 def _curve(audit: Figures) -> Table:
@@ -99,7 +99,7 @@ def _languages(audit: Figures) -> Table:
         for row in audit["language"]["languages"]
     ]
     heads = ["language", "battles", "ties, people", "ties, model", "twice as long, people", "twice as long, model"]
-    return Table("Ties and the pull of length, by language", heads, rows)
+    return Table("Ties and the effect of length, by language", heads, rows)
 
 
 def audit_sections(figures: Figures) -> list[Section]:
@@ -116,21 +116,21 @@ def audit_sections(figures: Figures) -> list[Section]:
     notes = [_OBSERVED_NOTE]
     if closed:
         notes.append(
-            "With the style head closed, the reward is left without what can be counted: length, lists, bold, headings."
+            "With the style head closed, the reward does not use what can be counted: length, lists, bold, headings."
         )
     if absent:
         notes.append(
-            f"In no battle is there just one response that {' or '.join(absent)}, so people's view of it is not known."
+            f"In no battle there is just one response that {' or '.join(absent)}. People's view of it is not known."
         )
     if audit["position"]["swapped"]["swap_distance"]["value"] < _EXACT:
-        notes.append("Exchanging A and B exchanges the probabilities exactly: position does not sway the model.")
+        notes.append("Exchanging A and B exchanges the probabilities exactly. Position does not sway the model.")
     language_notes = (
-        [] if audit["language"]["recorded"] else ["The language is not recorded; it is guessed from letters and words."]
+        [] if audit["language"]["recorded"] else ["The language is not recorded. It is guessed from letters and words."]
     )
     return [
         Section(
             "sway-section",
-            "What sways it, and whether people are swayed too",
+            "What sways the model, and what sways people",
             notes,
             [
                 Group(["audit-observed"], [_position(audit, closed)]),
@@ -140,7 +140,7 @@ def audit_sections(figures: Figures) -> list[Section]:
         ),
         Section(
             "changes-section",
-            "What a change of dress alone does",
+            "Effect of formatting alone",
             [_CHANGED_NOTE],
             [Group(["audit-changed"], [_what_was_done(audit)], tall=True), Group(tables=[_changed(audit, closed)])],
         ),

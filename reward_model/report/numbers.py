@@ -88,7 +88,7 @@ def describe_calibration(data: ReportData, resampling: Resampling) -> Figures:
 
 
 def _curve(predicted: np.ndarray, seen: np.ndarray, resampling: Resampling) -> list[Figures]:
-    """What was predicted and what came, in bins of about equal numbers of battles."""
+    """Predicted probability and the share that was seen, in bins of about equal numbers of battles."""
     bin_of_battle = equal_bins(predicted, int(np.clip(len(predicted) // _LEAST_IN_BIN, 1, BINS)))
     bins = [bin_of_battle == number for number in range(bin_of_battle.max() + 1)]
     return [{"predicted": float(predicted[inside].mean()), "seen": resampling.mean(seen, inside)} for inside in bins]

@@ -13,8 +13,8 @@ from reward_model.report.text import gain_text, is_clear, number_text, percent_t
 Figures = dict[str, Any]
 
 NOTE = (
-    "Brackets hold 95 % intervals, bootstrapped over prompts. Log loss is in nats a battle: 1.0986 for one who always "
-    "says a third each, less is better. A gain is positive where this model is better."
+    "Brackets hold 95 % intervals, bootstrapped over prompts. Log loss is in nats a battle, and less is better: it is "
+    "1.0986 for a model that always says a third each. A gain is positive where this model is better."
 )
 TEXT_SHOWN = 3000  # characters of a prompt or response in a fold
 
@@ -52,7 +52,7 @@ def head_tiles(figures: Figures) -> list[Tile]:
     ]
     if quality["peers"]:
         name, peer = min(quality["peers"].items(), key=lambda item: item[1]["log_loss"]["value"])
-        tiles.insert(1, Tile("gain on " + name, signed(peer["gain"]["value"], 4), _interval(peer["gain"], 3)))
+        tiles.insert(1, Tile("gain over " + name, signed(peer["gain"]["value"], 4), _interval(peer["gain"], 3)))
     return tiles
 
 
@@ -78,12 +78,12 @@ def _quality(figures: Figures) -> Section:
     metrics.append(["ties seen", percent_text(quality["tie_seen"])])
     notes = []
     if not quality["peers"]:
-        notes.append("There is no simpler system to compare with.")
+        notes.append("No simpler system was given to compare with.")
     elif unclear := [name for name, peer in quality["peers"].items() if not is_clear(peer["gain"])]:
-        notes.append(f"These battles are too few to tell the model from: {', '.join(unclear)}.")
+        notes.append(f"There are too few battles to tell the model apart from: {', '.join(unclear)}.")
     return Section(
         "quality-section",
-        "How good it is",
+        "Quality",
         notes,
         [
             Group(
@@ -110,12 +110,12 @@ def _calibration(figures: Figures) -> Section:
         for label in LABELS
     }
     notes = [
-        "Battles are put in bins by what was predicted; a calibrated model's points lie on the dashed line. Errors are "
-        "root mean squares over bins, rid of the bins' own noise: 0.02 means two points of a hundred off."
+        "Battles are put in bins by predicted probability. The points of a calibrated model lie on the dashed line. Errors "
+        "are root mean squares over bins, without the noise of the bins. An error of 0.02 means two points of a hundred."
     ]
     return Section(
         "calibration-section",
-        "Whether its probabilities can be trusted",
+        "Calibration",
         notes,
         [
             Group([f"reliability-{label.lower()}" for label in LABELS]),
@@ -146,19 +146,21 @@ def _slices(figures: Figures) -> Section:
             [row["name"], f"{row['log_loss']['battles']:,}", number_text(row["log_loss"]), gain_text(row["gain"])]
             for row in figures["slices"].get(kind, [])
         ]
-        heads = [head, "battles", "log loss", "gain on prior"]
+        heads = [head, "battles", "log loss", "gain over prior"]
         groups.append(Group([f"slices-{kind}"], [Table(caption, heads, rows)]))
     notes = [
-        "Hard battles have a higher log loss for everyone: the gain on the class prior of the same battles says what the "
-        "model adds there."
+        "Hard battles have a higher log loss for every model. The gain over the class prior of the same battles shows what "
+        "the model adds there."
     ]
-    return Section("slices-section", "Where it errs", notes, groups)
+    return Section("slices-section", "Errors by kind of battle", notes, groups)
 
 
 def _ranking(figures: Figures) -> Section:
     ranking = figures["ranking"]
     if ranking is None:
-        return Section("ranking-section", "Models ranked", ["No battle names two different models."], [])
+        return Section(
+            "ranking-section", "Ranking of the compared models", ["No battle names two different models."], []
+        )
     rows = [
         [
             row["model"],
@@ -169,11 +171,14 @@ def _ranking(figures: Figures) -> Section:
         for row in ranking["models"]
     ]
     notes = [
-        "Strengths are fitted to verdicts and to predictions alike, as on the page about the battles. Predictions are less "
-        "extreme than votes where the model is unsure, so the right-hand order matters more than its spread."
+        "Strengths are fitted to verdicts and to predictions in the same way, as on the page about the battles. Where the "
+        "model is unsure, predictions are less extreme than votes. Look at the order of the predicted strengths, not at "
+        "their spread."
     ]
     table = Table("All models by strength", ["model", "battles", "people: rank, Elo", "this model", "difference"], rows)
-    return Section("ranking-section", "Models ranked", notes, [Group(["model-ranking"], [table], tall=True)])
+    return Section(
+        "ranking-section", "Ranking of the compared models", notes, [Group(["model-ranking"], [table], tall=True)]
+    )
 
 
 def report_sections(figures: Figures) -> list[Section]:
@@ -201,7 +206,7 @@ def surprising_section(figures: Figures, battles: datasets.Dataset) -> Section:
             )
         )
     notes = [
-        "The verdicts that the model thought least likely: wrong models, wrong people and coin tosses all end here."
+        "These verdicts had the lowest predicted probability. Errors of the model, errors of people and chance are all here."
     ]
     return Section("surprising-section", f"The {len(folds)} most surprising battles", notes, [], folds)
 

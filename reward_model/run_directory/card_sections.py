@@ -24,12 +24,12 @@ def calibration_section(calibration: Calibration, report: Figures | None, pictur
         lines += [f"| {name} | {_number(value['value'])} | {_interval(value)} |" for name, value in rows.items()]
         lines += [""]
     if RELIABILITY in pictures:
-        lines += [f"![What was predicted and what came]({RELIABILITY})", ""]
+        lines += [f"![Predicted probability and share seen]({RELIABILITY})", ""]
     return "\n".join(lines)
 
 
 def bias_section(report: Figures | None, pictures: Collection[str]) -> str:
-    """What sways the model besides content; empty where no audit was made."""
+    """Effects of length, position, formatting and self-promotion; empty where no audit was made."""
     audit = report["audit"] if report else None
     if not audit:
         return ""
@@ -37,7 +37,7 @@ def bias_section(report: Figures | None, pictures: Collection[str]) -> str:
     lines = [
         "## Bias",
         "",
-        f"Measured on {audit['battles']:,} battles, in points of win share (P(wins) + half of P(tie)), 95 % intervals.",
+        f"Effects on win share, P(wins) + half of P(tie), in points, on {audit['battles']:,} battles, with 95 % intervals.",
         "",
         "| what | model | people |",
         "| --- | --- | --- |",
@@ -50,7 +50,7 @@ def bias_section(report: Figures | None, pictures: Collection[str]) -> str:
                 lines.append(f"| the same response, {row['label']} | {_points(row['win_share'])} | – |")
     lines.append("")
     if BIAS in pictures:
-        lines += [f"![What the same response gains by a change of dress]({BIAS})", ""]
+        lines += [f"![Effect of formatting alone]({BIAS})", ""]
     return "\n".join(lines)
 
 

@@ -85,9 +85,9 @@ model = PeftModel.from_pretrained(backbone, run).eval()""",
     "full": "model = AutoModelForSequenceClassification.from_pretrained(run, num_labels=1).eval()",
 }
 _VALUE = {
-    "separate": "The logit is the reward of one response; a text is a prompt with one response.",
-    "joint": "The logit is the margin of A over B; a text holds a prompt and both responses. "
-    "Average it over both orders, the second with its sign turned.",
+    "separate": "The logit is the reward of one response. A text is a prompt with one response.",
+    "joint": "The logit is the margin of A over B. A text holds a prompt and both responses. "
+    "Average it over both orders, the second with its sign changed.",
 }
 _TRL = {
     "separate": """As a reward function of TRL's `GRPOTrainer` or `RLOOTrainer`:
@@ -96,24 +96,25 @@ _TRL = {
 trainer = GRPOTrainer(model=policy, reward_funcs=model.trl_reward, train_dataset=prompts)
 ```
 
-where `model` is the first of these. `arena-reward export` makes a merged copy that TRL, and any other stock code,
-takes by its name alone.""",
-    "joint": "It has no reward of one response, so it is no reward function for reinforcement learning; "
-    "train with the separate encoding for that.",
+where `model` is the `RewardModel` above. `arena-reward export` makes a merged copy. TRL and other stock code load that
+copy by its name.""",
+    "joint": "The joint encoding gives no reward of one response, so it is no reward function for reinforcement learning. "
+    "Train with the separate encoding for that.",
 }
 _CARD = """---
 {front_matter}
 ---
 
-# Reward model that knows ties
+# Tie-aware reward model
 
-It predicts which of two chat responses people prefer, or that they call a tie: P(A), P(B), P(tie).
+The model predicts which of two chat responses people prefer, or that they vote for a tie: P(A), P(B), P(tie).
 Backbone: {base_name}. Encoding: {encoding}, tie link: {tie_link}, at most {max_length} tokens a text, {style}.
 
 ## Intended use
 
-Probabilities for head-to-head battles between chat models, such as Chatbot Arena's; and, with the separate encoding, a
-scalar reward for choosing or training responses. It is no judge of truth or safety, and no measure of one person's taste.
+The model gives probabilities for head-to-head battles between chat models, such as those of Chatbot Arena. With the
+separate encoding it also gives a scalar reward for choosing or training responses. It does not judge truth or safety.
+It does not measure the taste of one person.
 
 ## Held-out figures
 
@@ -126,7 +127,7 @@ scalar reward for choosing or training responses. It is no judge of truth or saf
 {calibration}
 {bias}## Loading
 
-With this project's code, all three probabilities, and the reward:
+This project's code gives all three probabilities and the reward:
 
 ```python
 from reward_model.api import RewardModel
@@ -136,7 +137,7 @@ model = RewardModel.from_pretrained(run)
 model.compare("What is 2 + 2?", "4.", "Five.")  # P(A), P(B), P(tie)
 ```
 
-With stock libraries, the score alone, without ties, style head and calibration:
+Stock libraries give the score alone, without ties, style head and calibration:
 
 ```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -152,10 +153,10 @@ score = model(**tokenizer(text, return_tensors="pt")).logits[0, 0]
 
 ## Limits
 
-- It predicts votes, which reward what people like at first sight: length and formatting sway them, facts go unchecked.
-- Its probabilities can be trusted on battles like those it was calibrated on; elsewhere, calibrate again.
-- A reward is comparable between responses to the same prompt only.
-- What is beyond {max_length} tokens is cut and not read.
+- The model predicts votes. Length and formatting sway votes, and voters do not check facts.
+- Trust its probabilities only on battles like those it was calibrated on. For other battles, calibrate again.
+- Compare rewards only between responses to the same prompt.
+- A text is cut to {max_length} tokens. The model does not read the rest.
 """
 
 
@@ -194,7 +195,7 @@ def model_card(
         run=json.dumps(details.repo) if details.repo else '"."  # this directory',
         load=_LOAD[config.model_type].format(base=json.dumps(base), revision=revision),
         value=_VALUE[config.encoding],
-        text="`arena_data.transcripts.rendering` says how a text is laid out; a chat template is used where there is one.",
+        text="`arena_data.transcripts.rendering` lays out a text. A chat template is used where there is one.",
         trl=_TRL[config.encoding],
     )
 
@@ -231,14 +232,12 @@ def _training_data(metrics: Mapping[str, Any], details: CardDetails) -> str:
     names = ", ".join(_escaped(name) for name in details.datasets)
     lines = [f"Battles with people's votes{f', from {names}' if names else ''}."]
     if is_number(count := metrics.get("train_battles")):
-        lines.append(f"Trained on {count:,} battles;")
-        lines.append(
-            "duplicates were left out, and no prompt is in two of the training, held-out and calibration parts."
-        )
+        lines.append(f"Trained on {count:,} battles. Duplicates were left out.")
+        lines.append("No prompt is in two of the training, held-out and calibration parts.")
     prior = metrics.get("prior")
     if isinstance(prior, list) and len(prior) == 3 and all(map(is_number, prior)):
         a, b, tie = (f"{100 * share:.1f} %" for share in prior)
-        lines.append(f"Of its votes {a} were for A, {b} for B, {tie} ties.")
+        lines.append(f"The votes were {a} for A, {b} for B and {tie} ties.")
     return " ".join(lines)
 
 

@@ -193,7 +193,7 @@ def test_worst_inputs_make_a_page_without_a_warning(name: str) -> None:
     assert len(identifiers) == len(set(identifiers))
     assert len(figures["models"]["heat_map"]["models"]) <= 40
     if name == "no labels":
-        assert "No row carries a verdict" in page
+        assert "No row has a verdict" in page
     if name == "one row":
         assert "language of a battle is not recorded" in page
     if name == "many models":

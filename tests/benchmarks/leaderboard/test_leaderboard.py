@@ -215,6 +215,27 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
+def test_peers_are_rows_of_the_same_battles_and_know_ties(data_dir: Path, tmp_path: Path) -> None:
+    backbone = tiny_bert(tmp_path / "tiny")
+    page, output = tmp_path / "P.md", tmp_path / "runs"
+    flags = ["--data_dir", str(data_dir), "--output_dir", str(output), "--page", str(page), "--num_folds", str(FOLDS)]
+    flags += ["--model_name_or_path", str(backbone), "--max_length", "64", "--num_train_epochs", "1"]
+    assert main([*flags, "--systems", "prior", "trl", "three_way"]) == 0
+    prior = read_folds(output, "prior", FOLDS)
+    for name in ("trl", "three_way"):
+        folds = read_folds(output, f"{name}-tiny", FOLDS)
+        assert folds is not None and prior is not None
+        whole, expected = joined(folds), joined(prior)
+        np.testing.assert_array_equal(whole.index, expected.index)
+        for log_probs in (whole.raw, whole.calibrated):
+            np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, atol=1e-9)
+        assert np.ptp(whole.raw[:, 0]) > 0
+        # TRL trains without ties; the link brings back how many there are.
+        assert np.exp(whole.calibrated[:, 2]).mean() == pytest.approx(whole.verdicts[:, 2].mean(), abs=0.07)
+        assert f"`{name}-tiny`" in page.read_text()
+
+
+@pytest.mark.slow
 def test_our_own_model_is_a_row_trained_on_the_same_fold(data_dir: Path, tmp_path: Path) -> None:
     """By train_reward.py in a process of its own, on a tiny random BERT."""
     backbone = tiny_bert(tmp_path / "tiny")

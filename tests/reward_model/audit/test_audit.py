@@ -136,7 +136,7 @@ def synthetic(people_pull: float, battles: int = 3000) -> Battles:
 
 @pytest.mark.parametrize(
     ("people_pull", "word"),
-    [(0.5, "copies"), (0.25, "amplifies"), (1.0, "dampens"), (0.0, "adds its own"), (-0.5, "turns it round")],
+    [(0.5, "copies"), (0.25, "amplifies"), (1.0, "dampens"), (0.0, "adds its own"), (-0.5, "reverses")],
 )
 def test_it_says_whether_the_model_copies_people(people_pull: float, word: str) -> None:
     figures = audited(synthetic(people_pull), likes_length)["verbosity"]["per_doubling"]

@@ -1,0 +1,78 @@
+"""Reads Markdown pages as a person does: their sentences, and the files and modules of this project that they name."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_FENCED = re.compile(r"^ *```.*?^ *```[^\n]*$", re.DOTALL | re.MULTILINE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_CODE = re.compile(r"`[^`]*`")
+# A new list item, heading or table row starts a new text, also without an empty line before it.
+_NEW_TEXT = re.compile(r"^ *([-*] |\d+\. |#|\||>)")
+_END = re.compile(r"(?<=[.?!])[)*\"]*\s+(?=[A-Z0-9`*(\"\[])")
+_FILE = re.compile(r"(?<![\w/.-])(?:reward_model|arena_data|benchmarks|experiments|tests)(?:/[\w.-]+)*/[\w-]+\.\w+")
+_MODULE = re.compile(r"(?<![\w/.-])(?:reward_model|arena_data|benchmarks|experiments)(?:\.[A-Za-z_]\w*)+")
+
+
+def sentences(markdown: str) -> list[str]:
+    """Every sentence outside code blocks, tables and headings. A piece of inline code is one word, a link is its text."""
+    return [sentence for text in _texts(markdown) for sentence in _END.split(text) if sentence.strip()]
+
+
+def words(sentence: str) -> int:
+    """Those with a letter or a digit."""
+    return sum(any(character.isalnum() for character in word) for word in sentence.split())
+
+
+def _texts(markdown: str) -> Iterator[str]:
+    """Paragraphs and list items, each on one line."""
+    plain = _CODE.sub("`code`", _LINK.sub(r"\1", _IMAGE.sub("", _COMMENT.sub("", _FENCED.sub("", markdown)))))
+    for block in re.split(r"\n\s*\n", plain):
+        if block.lstrip("\n").startswith("    "):
+            continue
+        text: list[str] = []
+        for line in block.splitlines():
+            if _NEW_TEXT.match(line):
+                yield " ".join(text)
+                text = []
+            if not line.lstrip().startswith(("|", "#")):
+                text.append(re.sub(r"^ *([-*]|\d+\.) +", "", line).strip())
+        yield " ".join(text)
+
+
+def files_named(markdown: str) -> set[str]:
+    """Paths from the project's root, such as `reward_model/model/losses.py`."""
+    return set(_FILE.findall(markdown))
+
+
+def modules_named(markdown: str) -> set[str]:
+    """Dotted names, such as `reward_model.model.losses` or `arena_data.loading.load_battles`."""
+    return set(_MODULE.findall(markdown))
+
+
+def exists(dotted: str) -> bool:
+    """Whether a dotted name is a package, a module, or a name that a module defines at its top."""
+    path = ROOT.joinpath(*dotted.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module = path.parent.with_suffix(".py")
+    module = module if module.is_file() else path.parent / "__init__.py"
+    return module.is_file() and path.name in _names_of(module)
+
+
+def _names_of(module: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
