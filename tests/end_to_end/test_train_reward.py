@@ -23,6 +23,7 @@ from reward_model.cli import train as train_reward
 from reward_model.cli.flags import PredictionFlags, open_predictor
 from reward_model.run_directory.reading import is_complete, read_run
 from reward_model.train.resuming import SETTINGS
+from reward_model.train.trainer import TieRewardTrainer
 from tests.helpers.tiny_models import write_backbone
 
 ROOT = Path(__file__).parents[2]
@@ -171,13 +172,13 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(run: Path, backbone:
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(
     backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = train_reward.TieRewardTrainer.rewards
+    real = TieRewardTrainer.rewards
 
     def overflowing(self: Any, model: Any, batch: Any) -> torch.Tensor:
         found = real(self, model, batch)
         return found * float("inf") if self.state.global_step >= 4 and model.training else found
 
-    monkeypatch.setattr(train_reward.TieRewardTrainer, "rewards", overflowing)
+    monkeypatch.setattr(TieRewardTrainer, "rewards", overflowing)
     steps = ("--save_strategy", "steps", "--save_steps", "2", "--eval_strategy", "steps", "--eval_steps", "2")
     assert train_reward.main(flags(backbone, tmp_path, *steps)) == 1
     error = capsys.readouterr().err.splitlines()[-1]
