@@ -139,7 +139,7 @@ def trl(options: argparse.Namespace, parts: Parts, verdicts: Predictions) -> tup
             pairs["rejected_ids"].append(row[f"input_ids_{'ba'[won]}"])
     tokens = sum(len(ids) for side in pairs.values() for ids in side)
     model = AutoModelForSequenceClassification.from_pretrained(
-        options.model_name_or_path, num_labels=1, dtype=torch.float32
+        options.model_name_or_path, num_labels=1, trust_remote_code=False, dtype=torch.float32
     )
     with tempfile.TemporaryDirectory() as directory:
         config = RewardConfig(
@@ -192,7 +192,7 @@ def three_way(options: argparse.Namespace, parts: Parts, verdicts: Predictions) 
         {"input_ids": rows["train"]["input_ids_a"], "labels": verdicts["train"].argmax(axis=1)}
     )
     model = AutoModelForSequenceClassification.from_pretrained(
-        options.model_name_or_path, num_labels=3, dtype=torch.float32
+        options.model_name_or_path, num_labels=3, trust_remote_code=False, dtype=torch.float32
     )
     disable_dropout_in_model(model)  # as TRL does by default, and so ours
     with tempfile.TemporaryDirectory() as directory:

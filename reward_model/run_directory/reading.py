@@ -32,7 +32,7 @@ from reward_model.run_directory.settings import (
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """What `read_run` found: where it lies, its settings, style head (None without style), calibration and metrics."""
+    """A run as `read_run` reads it: where it lies, settings, style head (None without style), calibration and metrics."""
 
     directory: Path
     config: RewardModelConfig

@@ -46,8 +46,9 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate",
 
 
 def _installed_versions() -> dict[str, str]:
-    found = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
-    return {name: found[name] for name in _PACKAGES if name in found}
+    named = [package for package in importlib.metadata.distributions() if package.metadata["Name"]]
+    versions = {package.metadata["Name"].lower(): package.version for package in named}
+    return {name: versions[name] for name in _PACKAGES if name in versions}
 
 
 @dataclass(frozen=True)
