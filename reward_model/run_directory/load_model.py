@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig, PreTrainedTokenizerBase
 
+from arena_data.errors import InputError
 from arena_data.file_io import read_json
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, set_pad_token
@@ -108,7 +109,9 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
         load_score(model, run.directory)
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # each library has its own way of refusing a broken file
         raise ModelError(f"{source}: cannot be loaded ({one_line(error)})") from error
     model.eval()
     if options.merge and is_adapter:

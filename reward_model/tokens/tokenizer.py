@@ -31,5 +31,5 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         return prepare_tokenizer(tokenizer)
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the tokenizers library raises plain ones
         raise ModelError(f"{name}: no tokenizer ({one_line(error)})") from error
