@@ -104,7 +104,7 @@ class RewardModel:
                 f"a {self.member.encoding.name} encoding has no reward of one response; use compare, or train with separate"
             )
         prompts, responses = _lists(prompt, response)
-        scores = self._predicted(self.plain, errors, prompts, responses, responses).scores
+        scores = self.predicted(self.plain, errors, prompts, responses, responses).scores
         assert scores is not None
         rewards = scores.reward_a
         return float(rewards[0]) if isinstance(prompt, str) else rewards
@@ -138,7 +138,7 @@ class RewardModel:
 
         Raises: ScoringError for the first battle that cannot be scored. The class prior is never an answer.
         """
-        prediction = self._predicted(self.member, errors, *_lists(prompt, response_a, response_b))
+        prediction = self.predicted(self.member, errors, *_lists(prompt, response_a, response_b))
         probabilities = np.exp(prediction.log_probs)
         probabilities[prediction.failed] = np.nan
         return Probabilities(*map(float, probabilities[0])) if isinstance(prompt, str) else probabilities
@@ -153,8 +153,15 @@ class RewardModel:
         rewards = self.reward([prompt for prompt, _ in turns], [response for _, response in turns])
         return [float(reward) for reward in rewards]
 
-    def _predicted(self, member: RunMember, errors: Errors, *texts: Sequence[Text]) -> MemberPrediction:
-        """Raises: ScoringError where a battle has failed, unless NaN is asked for; ValueError for other `errors`."""
+    def predicted(self, member: RunMember, errors: Errors, *texts: Sequence[Text]) -> MemberPrediction:
+        """What a member says of texts: prompts, responses A, responses B.
+
+        Args:
+            member: `self.member`, or `self.plain`, which leaves style out.
+            errors: as for `compare`; with `nan` the log-probabilities of what failed are the class prior's.
+
+        Raises: ScoringError where a battle has failed, unless NaN is asked for; ValueError for other `errors`.
+        """
         if errors not in get_args(Errors):
             raise ValueError(f"errors is {errors!r}; expected 'raise' or 'nan'")
         prediction = member.predict(Job(make_battles(*texts)))

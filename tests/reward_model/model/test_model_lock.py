@@ -22,6 +22,7 @@ from reward_model.api import RewardModel
 from reward_model.model.model_lock import lock_of
 from reward_model.model.packed_reader import packed_reader
 from reward_model.model.score_layer import find_score_layer, last_positions, score_inputs
+from reward_model.publish.demo_html import compare
 from reward_model.tokens.layout import lay_out
 from tests.helpers.run_directories import make_run
 from tests.reward_model.model.test_every_architecture import padded, scores, tie_aware, token_rows
@@ -69,6 +70,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RewardModel]:
 @pytest.mark.parametrize("names", [["decoder"], ["decoder", "encoder", "padded"]], ids="+".join)
 def test_threads_get_the_numbers_of_a_call_alone(models: dict[str, RewardModel], names: list[str]) -> None:
     assert wrong_answers([models[name] for name in names], THREADS * 50) == 0
+
+
+def test_two_visitors_of_the_demo_at_once(models: dict[str, RewardModel]) -> None:
+    """With and without style, which are two views of one model."""
+    model, asked = models["decoder"], battles(10)
+
+    def visit(number: int) -> tuple[Any, ...]:
+        answer = compare(model, *asked[number // 2 % len(asked)], style=number % 2 == 0)
+        return (*answer.probabilities, answer.margin)
+
+    alone = [visit(number) for number in range(20)]
+    assert all(answer == pytest.approx(alone[n % 20], abs=1e-5) for n, answer in enumerate(in_threads(visit, 40)))
 
 
 @pytest.mark.parametrize("name", ["llama3", "bert"])
