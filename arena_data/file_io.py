@@ -136,7 +136,7 @@ def read_json(path: str | os.PathLike[str], parse: Callable[[Any], Contents]) ->
         return parse(json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=os.fspath(path)) from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, ArithmeticError) as error:  # huge numbers overflow
         raise InputError(f"is broken: {error}", file=os.fspath(path)) from error
 
 

@@ -27,6 +27,7 @@ from reward_model.baselines.base import FloatArray, verdicts_of
 from reward_model.baselines.neural.base import WEIGHT_DECAY, Neural
 from reward_model.baselines.regression.style import StyleRegression
 from reward_model.model.losses import cross_entropy
+from reward_model.model.pretrained import UNREAD, load_pretrained
 from reward_model.model.tie_links import from_probabilities, log_probabilities
 from reward_model.tokens.encodings import ENCODINGS, SEPARATE
 
@@ -86,7 +87,9 @@ class CrossReading(Neural):
 
     def new_model(self, tokenizer: PreTrainedTokenizerBase) -> Reader:
         # The other attentions do not take a mask of which token sees which.
-        backbone = AutoModel.from_pretrained(self.model_name_or_path, dtype=torch.float32, attn_implementation="sdpa")
+        backbone, _ = load_pretrained(
+            AutoModel, self.model_name_or_path, new=UNREAD, dtype=torch.float32, attn_implementation="sdpa"
+        )
         return Reader(backbone)
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:

@@ -11,15 +11,15 @@ the same truncation, style head and calibration. Nothing is unpickled and no cod
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import InputError
 from arena_data.reading.in_memory import Text, make_battles
-from reward_model.model.margins import BattleScores
-from reward_model.predict.member import Job, MemberOptions
+from reward_model.errors import ScoringError
+from reward_model.predict.member import Job, MemberOptions, MemberPrediction
 from reward_model.predict.run_member import RunMember
 from reward_model.run_directory.load_model import LoadOptions
 from reward_model.run_directory.reading import read_run
@@ -28,6 +28,7 @@ from reward_model.run_directory.reading import read_run
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 
 FloatArray = npt.NDArray[np.float64]
+Errors = Literal["raise", "nan"]
 
 
 class Probabilities(NamedTuple):
@@ -67,7 +68,7 @@ class RewardModel:
             revision, token: of the Hub.
             base_model: directory or Hub id of the backbone, in the place of the one that the run names.
             device, dtype, merge: as `reward_model.run_directory.load_model.LoadOptions` says.
-            batch_tokens: tokens of a batch, padding included; found for the device if None.
+            batch_tokens: tokens of a batch, padding included; measured on the device if None.
             style, calibrated: whether `compare` knows what style does to votes, and is calibrated.
 
         Raises: InputError or ModelError, one line, for what is not there or cannot be used.
@@ -79,38 +80,67 @@ class RewardModel:
         return cls(member)
 
     @overload
-    def reward(self, prompt: str, response: str) -> float: ...  # type: ignore[overload-overlap]  # a str is a sequence
+    def reward(  # type: ignore[overload-overlap]  # a str is a sequence
+        self, prompt: str, response: str, *, errors: Errors = "raise"
+    ) -> float: ...
     @overload
-    def reward(self, prompt: Sequence[Text], response: Sequence[Text]) -> FloatArray: ...
+    def reward(self, prompt: Sequence[Text], response: Sequence[Text], *, errors: Errors = "raise") -> FloatArray: ...
 
-    def reward(self, prompt: str | Sequence[Text], response: str | Sequence[Text]) -> float | FloatArray:
+    def reward(
+        self, prompt: str | Sequence[Text], response: str | Sequence[Text], *, errors: Errors = "raise"
+    ) -> float | FloatArray:
         """The reward of each response, float64 [n], or of one: higher is better, among responses to the same prompt.
 
-        What style explains is left out, as a policy trained on it should not learn length and lists. NaN where a text
-        cannot be scored. Raises: InputError for a joint encoding, which knows no reward of one response.
+        What style explains is left out, as a policy trained on it should not learn length and lists.
+
+        Args:
+            errors: `raise`, or `nan` for NaN in the place of a response that cannot be scored.
+
+        Raises: ScoringError for the first response that cannot be scored; InputError for a joint encoding, which knows no
+            reward of one response.
         """
         if not self.member.encoding.scores_responses:
             raise InputError(
                 f"a {self.member.encoding.name} encoding has no reward of one response; use compare, or train with separate"
             )
         prompts, responses = _lists(prompt, response)
-        rewards = self._scores(self.plain, prompts, responses, responses).reward_a
+        scores = self.predicted(self.plain, errors, prompts, responses, responses).scores
+        assert scores is not None
+        rewards = scores.reward_a
         return float(rewards[0]) if isinstance(prompt, str) else rewards
 
     @overload
     def compare(  # type: ignore[overload-overlap]  # a str is a sequence
-        self, prompt: str, response_a: str, response_b: str
+        self, prompt: str, response_a: str, response_b: str, *, errors: Errors = "raise"
     ) -> Probabilities: ...
     @overload
-    def compare(self, prompt: Sequence[Text], response_a: Sequence[Text], response_b: Sequence[Text]) -> FloatArray: ...
+    def compare(
+        self,
+        prompt: Sequence[Text],
+        response_a: Sequence[Text],
+        response_b: Sequence[Text],
+        *,
+        errors: Errors = "raise",
+    ) -> FloatArray: ...
 
     def compare(
-        self, prompt: str | Sequence[Text], response_a: str | Sequence[Text], response_b: str | Sequence[Text]
+        self,
+        prompt: str | Sequence[Text],
+        response_a: str | Sequence[Text],
+        response_b: str | Sequence[Text],
+        *,
+        errors: Errors = "raise",
     ) -> Probabilities | FloatArray:
-        """P(A), P(B), P(tie) of each battle, float64 [n, 3], or of one as `Probabilities`."""
-        prompts, first, second = _lists(prompt, response_a, response_b)
-        battles = make_battles(prompts, first, second)
-        probabilities = np.exp(self.member.predict(Job(battles)).log_probs)
+        """P(A), P(B), P(tie) of each battle, float64 [n, 3], or of one as `Probabilities`.
+
+        Args:
+            errors: `raise`, or `nan` for NaN in the place of a battle that cannot be scored.
+
+        Raises: ScoringError for the first battle that cannot be scored. The class prior is never an answer.
+        """
+        prediction = self.predicted(self.member, errors, *_lists(prompt, response_a, response_b))
+        probabilities = np.exp(prediction.log_probs)
+        probabilities[prediction.failed] = np.nan
         return Probabilities(*map(float, probabilities[0])) if isinstance(prompt, str) else probabilities
 
     def trl_reward(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
@@ -123,10 +153,26 @@ class RewardModel:
         rewards = self.reward([prompt for prompt, _ in turns], [response for _, response in turns])
         return [float(reward) for reward in rewards]
 
-    def _scores(self, member: RunMember, *texts: Sequence[Text]) -> BattleScores:
-        scores = member.predict(Job(make_battles(*texts))).scores
-        assert scores is not None
-        return scores
+    def predicted(self, member: RunMember, errors: Errors, *texts: Sequence[Text]) -> MemberPrediction:
+        """What a member says of texts: prompts, responses A, responses B.
+
+        Args:
+            member: `self.member`, or `self.plain`, which leaves style out.
+            errors: as for `compare`; with `nan` the log-probabilities of what failed are the class prior's.
+
+        Raises: ScoringError where a battle has failed, unless NaN is asked for; ValueError for other `errors`.
+        """
+        if errors not in get_args(Errors):
+            raise ValueError(f"errors is {errors!r}; expected 'raise' or 'nan'")
+        prediction = member.predict(Job(make_battles(*texts)))
+        if errors == "raise" and prediction.failed.any():
+            failed = np.flatnonzero(prediction.failed)
+            why = member.first_error or "its scores are not finite, or its text cannot be tokenised"
+            raise ScoringError(
+                f"text {failed[0]} of {len(prediction.failed)} (counted from 0) cannot be scored: {why}"
+                f"{f'; {len(failed)} failed in all' if len(failed) > 1 else ''}"
+            )
+        return prediction
 
 
 def _directory(name: str | os.PathLike[str], revision: str | None, token: str | None) -> Path:

@@ -173,8 +173,8 @@ def _convert_gguf(file: Path, made: Path) -> None:
     # These imports take seconds, and the other models do without them.
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
     model.bfloat16()
     # Transformers 5.23 takes the model for a quantised one and refuses to save it while these are set.
     for name in ("hf_quantizer", "quantization_method", "is_quantized"):

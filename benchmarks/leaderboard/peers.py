@@ -154,7 +154,7 @@ def budget(options: argparse.Namespace, rows: datasets.Dataset) -> tuple[float, 
 
 def new_model(options: argparse.Namespace, labels: int) -> Any:
     return AutoModelForSequenceClassification.from_pretrained(
-        options.model_name_or_path, num_labels=labels, dtype=torch.float32
+        options.model_name_or_path, num_labels=labels, trust_remote_code=False, dtype=torch.float32
     )
 
 

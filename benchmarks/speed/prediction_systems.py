@@ -71,7 +71,7 @@ def stock_model(options: argparse.Namespace) -> tuple[Any, PreTrainedTokenizerBa
     """As a notebook loads it: the model of the run directory, its score layer read plainly."""
     tokenizer = load_tokenizer(options.output_dir)
     model = AutoModelForSequenceClassification.from_pretrained(
-        options.output_dir, num_labels=1, dtype=dtype_named(options.dtype)
+        options.output_dir, num_labels=1, trust_remote_code=False, dtype=dtype_named(options.dtype)
     )
     set_pad_token(model, tokenizer)
     return model.to(default_device()).eval(), tokenizer
@@ -81,7 +81,9 @@ def make_run(options: argparse.Namespace) -> None:
     """A run directory of the backbone with a score layer that nothing has trained."""
     torch.manual_seed(0)
     tokenizer = load_tokenizer(options.model)
-    model = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=1, dtype=torch.float32)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        options.model, num_labels=1, trust_remote_code=False, dtype=torch.float32
+    )
     install_score_layer(model, style_features=0, tie_bias=0.0)
     set_pad_token(model, tokenizer)
     folder = Path(options.output_dir)
@@ -157,6 +159,7 @@ def cross_encoder(options: argparse.Namespace) -> Callable[[datasets.Dataset], n
     model = CrossEncoder(
         options.output_dir,
         num_labels=1,
+        trust_remote_code=False,
         max_length=options.max_length,
         device=str(default_device()),
         model_kwargs={"dtype": dtype_named(options.dtype)},
@@ -222,7 +225,7 @@ def work(options: argparse.Namespace, battles: datasets.Dataset) -> tuple[int, f
     lengths = np.array([len(ids) for side in "ab" for ids in rows[f"input_ids_{side}"]])
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(
-            AutoConfig.from_pretrained(options.output_dir, num_labels=1)
+            AutoConfig.from_pretrained(options.output_dir, num_labels=1, trust_remote_code=False)
         )
     embeddings = {id(parameter) for parameter in model.get_input_embeddings().parameters()}
     weights = sum(p.numel() for p in model.parameters() if id(p) not in embeddings and p.ndim == 2)

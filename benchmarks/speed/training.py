@@ -144,7 +144,7 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
             )
         else:
             model = AutoModelForSequenceClassification.from_pretrained(
-                options.model_name_or_path, num_labels=1, dtype=torch.float32
+                options.model_name_or_path, num_labels=1, trust_remote_code=False, dtype=torch.float32
             )
             model.config.pad_token_id = tokenizer.pad_token_id
             pairs = {"chosen_ids": rows["input_ids_a"], "rejected_ids": rows["input_ids_b"]}

@@ -86,7 +86,7 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
 def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     """From battles to a run directory. config: TieRewardConfig; model_arguments: ModelConfig."""
     # 1. What can be refused without reading a battle.
-    push_to = repository(config)
+    push_to, token = repository(config)
     check_device(bool(config.bf16), bool(config.use_cpu))
     check_settings(config, model_arguments, engine_of(config), gpu=config.device.type != "cpu")
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
@@ -125,9 +125,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
             f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); run in {config.output_dir}"
         )
         if push_to:
-            address = push_run(
-                config.output_dir, push_to, private=bool(config.hub_private_repo), token=config.hub_token
-            )
+            address = push_run(config.output_dir, push_to, private=bool(config.hub_private_repo), token=token)
             print(f"pushed: {address}")
 
 
@@ -145,17 +143,20 @@ def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
     )
 
 
-def repository(config: TieRewardConfig) -> str | None:
-    """Where the finished run is to be pushed, if anywhere; the Trainer itself would push checkpoints and pickles.
+def repository(config: TieRewardConfig) -> tuple[str | None, str | None]:
+    """Where the finished run is to be pushed, if anywhere, and the token for it.
+
+    Both are taken out of the settings: the Trainer would push checkpoints, and write the token into each of them.
 
     Raises: ModelError where --push_to_hub comes without --hub_model_id.
     """
+    token, config.hub_token = config.hub_token, None
     if not config.push_to_hub:
-        return None
+        return None, None
     config.push_to_hub = False
     if not config.hub_model_id:
         raise ModelError("push_to_hub needs --hub_model_id user/name")
-    return config.hub_model_id
+    return config.hub_model_id, token
 
 
 def leave_together() -> None:

@@ -25,11 +25,11 @@ def within_positions(model: Any, max_length: int) -> int:
 
 def dtype_named(name: str) -> torch.dtype:
     """Raises: ModelError for another name than float32, bfloat16 and float16."""
-    found = getattr(torch, name, None)
-    if found not in (torch.float32, torch.bfloat16, torch.float16):
+    dtype = getattr(torch, name, None)
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ModelError(f"dtype is {name!r}; expected float32, bfloat16 or float16")
-    assert isinstance(found, torch.dtype)
-    return found
+    assert isinstance(dtype, torch.dtype)
+    return dtype
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:

@@ -36,8 +36,10 @@ class PackedLinear(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """float [..., in_features] -> [..., out_features]."""
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(hidden, self._packed, self.bias, self.activation, [], "none")
-        return found
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
+            hidden, self._packed, self.bias, self.activation, [], "none"
+        )
+        return outputs
 
 
 @torch.no_grad()
@@ -49,9 +51,9 @@ def pack_linear_layers(model: Any) -> int:
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return 0
-    found = [(name, layer) for name, layer in model.named_modules() if type(layer) is nn.Linear and "lora_" not in name]
+    plain = [(name, layer) for name, layer in model.named_modules() if type(layer) is nn.Linear and "lora_" not in name]
     packed = 0
-    for name, layer in found:
+    for name, layer in plain:
         if layer.weight.device.type != "cpu" or layer.weight.dtype not in (torch.float32, torch.bfloat16):
             continue
         new = PackedLinear(layer)

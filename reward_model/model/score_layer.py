@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
+from reward_model.model.model_lock import lock_of
+
 
 class ScoreInputs(NamedTuple):
     """What `score_inputs` hands to the layer."""
@@ -134,10 +136,10 @@ class TieAwareScore(Float32Linear):
         return both if not tokens else both.reshape(rows, 1, -1).expand(-1, tokens, -1)
 
 
-def check_shape(name: str, found: Tensor, expected: tuple[int, ...]) -> None:
+def check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
     """Raises: ValueError, naming the tensor, where its shape is not the expected one."""
-    if tuple(found.shape) != expected:
-        raise ValueError(f"{name} has shape {tuple(found.shape)}; expected {expected}")
+    if tuple(tensor.shape) != expected:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {expected}")
 
 
 def _style_term(name: str, features: Tensor, like: Tensor, *weights: nn.Parameter | None) -> Tensor:
@@ -161,9 +163,10 @@ def _layers(model: nn.Module) -> list[TieAwareScore]:
 def score_inputs(
     model: nn.Module, *, positions: Tensor | None = None, style: Tensor | None = None, pair: Tensor | None = None
 ) -> Iterator[None]:
-    """Hands the score layer its inputs for the forward passes inside the block; clears them afterwards, errors or not.
+    """Hands the score layer its inputs for the forward passes inside the block; afterwards it has those it had before.
 
-    Reaches every copy of the layer, also in a model that PEFT, DDP, DeepSpeed or FSDP has wrapped.
+    Another thread that computes with the model waits until the block ends (`reward_model.model.model_lock`). Reaches
+    every copy of the layer, also in a model that PEFT, DDP, DeepSpeed or FSDP has wrapped.
 
     Args:
         model: a model with a score layer.
@@ -174,13 +177,20 @@ def score_inputs(
         pair: float [batch, F + 1], |s_A − s_B| and then the similarity of A and B, added to tie through b and c.
     """
     layers = _layers(model)
-    try:
-        for layer in layers:
-            layer.inputs = ScoreInputs(positions, style, pair)
-        yield
-    finally:
-        for layer in layers:
-            layer.inputs = ScoreInputs()
+    with lock_of(layers[0]):
+        before = [layer.inputs for layer in layers]
+        try:
+            for layer in layers:
+                layer.inputs = ScoreInputs(positions, style, pair)
+            yield
+        finally:
+            for layer, inputs in zip(layers, before, strict=True):
+                layer.inputs = inputs
+
+
+def model_lock(model: nn.Module) -> contextlib.AbstractContextManager[bool]:
+    """Inside the block no other thread computes with the model. Raises: ValueError without a score layer."""
+    return lock_of(_layers(model)[0])
 
 
 def last_positions(attention_mask: Tensor) -> Tensor:
@@ -206,8 +216,8 @@ def _last_linear(model: PreTrainedModel) -> tuple[str, nn.Linear]:
     backbone = getattr(model, model.base_model_prefix, model)
     passed_over = set(backbone.modules())
     passed_over |= {module.tie for module in model.modules() if isinstance(module, TieAwareScore)}
-    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
-    head = [(name, layer) for name, layer in found if layer not in passed_over]
+    linear_layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    head = [(name, layer) for name, layer in linear_layers if layer not in passed_over]
     if not head:
         raise ValueError(f"{type(model).__name__} has no score layer; expected a sequence-classification model")
     return head[-1]

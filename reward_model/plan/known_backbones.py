@@ -14,6 +14,8 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from reward_model.model.pretrained import load_config
+
 _GEMMA2_9B = {
     "model_type": "gemma2",
     "vocab_size": 256000,
@@ -102,7 +104,7 @@ def backbone_config(name: str) -> PretrainedConfig:
         fields = dict(KNOWN[name])
         return AutoConfig.for_model(fields.pop("model_type"), num_labels=1, **fields)
     try:
-        return AutoConfig.from_pretrained(name, num_labels=1)
+        return load_config(name, num_labels=1)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(

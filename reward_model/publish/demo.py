@@ -40,8 +40,8 @@ def make_page(model: RewardModel) -> Any:
 
     def battle(prompt: str, a: str, b: str, style: bool) -> tuple[str, str, str]:
         with _said(gr):
-            found = compare(model, prompt, a, b, style=style)
-        return bars(found.probabilities), swap_line(found), style_table(found)
+            comparison = compare(model, prompt, a, b, style=style)
+        return bars(comparison.probabilities), swap_line(comparison), style_table(comparison)
 
     def file(path: str | None) -> tuple[str, str]:
         with _said(gr, path):

@@ -12,7 +12,6 @@ from arena_data.reading.in_memory import make_battles
 from arena_data.style.features import RESPONSE_FEATURES, style_arrays
 from reward_model.api import Probabilities, RewardModel
 from reward_model.model.style_head import StyleHead
-from reward_model.predict.member import Job
 
 SHOWN_FEATURES = 6
 _COLOURS = {"A is better": "#0072b2", "B is better": "#d55e00", "tie": "#8b8f96"}
@@ -38,17 +37,15 @@ class Comparison:
 
 
 def compare(model: RewardModel, prompt: str, a: str, b: str, *, style: bool) -> Comparison:
-    """Reads a battle in both orders."""
+    """Reads a battle in both orders. Raises: ScoringError where a text cannot be scored."""
     member = model.member if style else model.plain
-    battles = make_battles([prompt, prompt], [a, b], [b, a])
-    found = member.predict(Job(battles))
-    assert found.scores is not None  # a run always has them
-    first, second = (Probabilities(*map(float, row)) for row in np.exp(found.log_probs))
+    prediction = model.predicted(member, "raise", [prompt, prompt], [a, b], [b, a])
+    scores = prediction.scores
+    assert scores is not None  # a run always has them
+    first, second = (Probabilities(*map(float, row)) for row in np.exp(prediction.log_probs))
     head = model.member.run.style if style else None
     contributions, tie = style_contributions(head, prompt, a, b) if head else ([], 0.0)
-    return Comparison(
-        first, second, float(found.scores.margin[0]), float(found.scores.tie_strength[0]), contributions, tie
-    )
+    return Comparison(first, second, float(scores.margin[0]), float(scores.tie_strength[0]), contributions, tie)
 
 
 def style_contributions(head: StyleHead, prompt: str, a: str, b: str) -> tuple[list[tuple[str, float]], float]:

@@ -34,8 +34,8 @@ from reward_model.api import RewardModel
 from reward_model.errors import ModelError
 from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.device import named_device
+from reward_model.model.pretrained import load_pretrained
 from reward_model.model.score_layer import find_score_layer
-from reward_model.quiet import quiet_transformers
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.model_card import shown_name
 from reward_model.run_directory.reading import RunDirectory, is_complete, read_run
@@ -131,10 +131,9 @@ def export(
 @torch.inference_mode()
 def stock_rewards(directory: Path, prompts: Sequence[Any], responses: Sequence[Any], device: str | None) -> Any:
     """float64 [n]: the logits of stock code alone, in padded batches, as TRL's trainers read them."""
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    with quiet_transformers():
-        model = AutoModelForSequenceClassification.from_pretrained(directory, dtype="auto").eval()
-    model = model.to(named_device(device))
+    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    model, _ = load_pretrained(AutoModelForSequenceClassification, directory, dtype="auto")
+    model = model.eval().to(named_device(device))
     texts = [
         tokenizer.apply_chat_template(conversation(prompt, response), tokenize=False)
         for prompt, response in zip(prompts, responses, strict=True)

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, BitsAndBytesConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig, PreTrainedTokenizerBase
 
+from arena_data.errors import InputError
 from arena_data.file_io import read_json
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, set_pad_token
 from reward_model.model.device import named_device
-from reward_model.model.score_layer import head_module_names, install_score_layer, last_positions, score_inputs
-from reward_model.quiet import quiet_transformers
+from reward_model.model.pretrained import head_names, load_pretrained
+from reward_model.model.score_layer import install_score_layer, last_positions, score_inputs
+from reward_model.run_directory.adapter import check_adapter, with_adapter
 from reward_model.run_directory.load_score import load_score
 from reward_model.run_directory.reading import RunDirectory, shard_names
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -92,20 +94,24 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
     if options.attn_implementation:
         settings["attn_implementation"] = options.attn_implementation
     try:
-        with quiet_transformers():
-            if options.load_in_4bit or options.load_in_8bit:
-                settings |= _quantised(source, options, dtype, device)
-            model = AutoModelForSequenceClassification.from_pretrained(source, **settings)
+        if is_adapter:
+            check_adapter(run.directory)
+        head = head_names(source, settings.get("revision"))
+        if options.load_in_4bit or options.load_in_8bit:
+            settings |= _quantised(options, dtype, device, head)
+        # An adapter brings its own head.
+        new = head if is_adapter else ()
+        model, _ = load_pretrained(AutoModelForSequenceClassification, source, new=new, **settings)
         install_score_layer(model, style_features=len(run.style.features) if run.style else 0, tie_bias=0.0)
         set_pad_token(model, tokenizer)
         if is_adapter:
-            from peft import PeftModel  # seconds to import
-
-            model = PeftModel.from_pretrained(model, run.directory)
+            model = with_adapter(model, run.directory)
         load_score(model, run.directory)
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # each library has its own way of refusing a broken file
         raise ModelError(f"{source}: cannot be loaded ({one_line(error)})") from error
     model.eval()
     if options.merge and is_adapter:
@@ -146,18 +152,17 @@ def _in_hub_cache(name: str) -> bool:
     return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
-def _quantised(source: str, options: LoadOptions, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """4 bits as in QLoRA (NF4, double quantisation), 8 as in LLM.int8; the score module is never quantised."""
-    with torch.device("meta"):
-        config = AutoConfig.from_pretrained(source, num_labels=1)
-        skipped = head_module_names(AutoModelForSequenceClassification.from_config(config))
+def _quantised(
+    options: LoadOptions, dtype: torch.dtype, device: torch.device, skipped: Sequence[str]
+) -> dict[str, Any]:
+    """4 bits as in QLoRA (NF4, double quantisation), 8 as in LLM.int8; the modules to be skipped are never quantised."""
     quantization = BitsAndBytesConfig(
         load_in_4bit=options.load_in_4bit,
         load_in_8bit=options.load_in_8bit,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=skipped,
+        llm_int8_skip_modules=list(skipped),
     )
     return {"quantization_config": quantization, "device_map": {"": device}}
 
@@ -183,12 +188,12 @@ def merged(model: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
 @torch.no_grad()
 def plain_scores(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> torch.Tensor:
     """float32 [texts, 2]: value and tie strength, each text read by itself."""
-    found = []
+    scores = []
     for text in texts:
         ids = torch.tensor([tokenizer(text)["input_ids"]])
         with score_inputs(model, positions=last_positions(torch.ones_like(ids))):
-            found.append(model(input_ids=ids).logits[0].float())
-    return torch.stack(found)
+            scores.append(model(input_ids=ids).logits[0].float())
+    return torch.stack(scores)
 
 
 def weight_files(directory: Path) -> list[Path]:

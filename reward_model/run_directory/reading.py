@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json
+from arena_data.schema import LABELS
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
 from reward_model.run_directory.settings import (
@@ -32,7 +33,7 @@ from reward_model.run_directory.settings import (
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """What `read_run` found: where it lies, its settings, style head (None without style), calibration and metrics."""
+    """A run as `read_run` reads it: where it lies, settings, style head (None without style), calibration and metrics."""
 
     directory: Path
     config: RewardModelConfig
@@ -49,7 +50,7 @@ def read_run(directory: str | os.PathLike[str]) -> RunDirectory:
     config = read_json(_present(folder / CONFIG), RewardModelConfig.from_json)
     style = _read_style(_present(folder / STYLE)) if config.style else None
     calibration = read_json(_present(folder / CALIBRATION), Calibration.from_json)
-    metrics = read_json(_present(folder / METRICS), json_object)
+    metrics = read_json(_present(folder / METRICS), _metrics)
     return RunDirectory(folder, config, style, calibration, metrics)
 
 
@@ -72,6 +73,16 @@ def shard_names(index: Any) -> list[str]:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise ValueError("expected weight_map, an object of file names")
     return sorted(set(names.values()))
+
+
+def _metrics(content: Any) -> dict[str, Any]:
+    """Figures; the prior among them is an answer of predictions. Raises: ValueError for a prior that is no three shares."""
+    metrics = json_object(content)
+    prior = metrics.get("prior", [1, 1, 1])
+    numbers = isinstance(prior, list) and all(type(share) in (int, float) for share in prior)
+    if not numbers or len(prior) != len(LABELS) or not all(0 <= share <= 1 for share in prior):
+        raise ValueError(f"'prior' is {prior!r:.80}; expected three shares, each from 0 to 1")
+    return metrics
 
 
 def _read_style(path: Path) -> StyleHead:

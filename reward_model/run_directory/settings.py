@@ -22,6 +22,9 @@ METRICS, CARD, CURVES = "metrics.json", "README.md", "curves.png"
 BLEND = "blend.json"
 RELIABILITY, BIAS = "reliability.png", "bias.png"  # of a published run's card
 
+# No model reads more at once; larger numbers overflow where tokens are counted.
+MOST_TOKENS = 100_000_000
+
 # What a type of model saves itself.
 MODEL_FILES = {
     "adapter": ("adapter_config.json", "adapter_model.safetensors"),
@@ -46,8 +49,9 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate",
 
 
 def _installed_versions() -> dict[str, str]:
-    found = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
-    return {name: found[name] for name in _PACKAGES if name in found}
+    named = [package for package in importlib.metadata.distributions() if package.metadata["Name"]]
+    versions = {package.metadata["Name"].lower(): package.version for package in named}
+    return {name: versions[name] for name in _PACKAGES if name in versions}
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ class RewardModelConfig:
             allowed = _ALLOWED.get(name, (value,))
             if value not in allowed and not (name == "style_version" and not self.style):
                 raise ValueError(f"setting {name!r} is {value!r}; expected {' or '.join(map(repr, allowed))}")
-        if self.max_length < 1:
-            raise ValueError(f"setting 'max_length' is {self.max_length}; expected at least 1 token")
+        if not 1 <= self.max_length <= MOST_TOKENS:
+            raise ValueError(f"setting 'max_length' is {self.max_length}; expected 1 to {MOST_TOKENS:,} tokens")
 
     @classmethod
     def from_json(cls, stored: Any) -> "RewardModelConfig":

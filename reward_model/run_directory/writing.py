@@ -20,7 +20,16 @@ from arena_data.file_io import json_text, write_atomically, write_bytes_atomical
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
 from reward_model.run_directory.model_card import curves_png, is_number, model_card
-from reward_model.run_directory.settings import CALIBRATION, CARD, CONFIG, CURVES, METRICS, STYLE, RewardModelConfig
+from reward_model.run_directory.settings import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    CURVES,
+    METRICS,
+    MODEL_FILES,
+    STYLE,
+    RewardModelConfig,
+)
 
 # The entry of `metrics` that the curves are held against: what one learns from the verdicts' shares alone.
 CLASS_PRIOR = "class_prior_log_loss"
@@ -64,12 +73,7 @@ def write_run(
             arrays, {"features": json.dumps(style.features), "style_version": str(config.style_version)}
         )
 
-    folder = Path(directory)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", file=folder) from error
+    folder = begin_run(directory)
     for name, content in ((STYLE, head), (CURVES, curves)):
         if content is None:
             _remove(folder / name)
@@ -77,6 +81,26 @@ def write_run(
             write_bytes_atomically(folder / name, content)
     for name, text in texts.items():
         write_atomically(folder / name, text)
+
+
+def begin_run(directory: str | os.PathLike[str], model_type: str | None = None) -> Path:
+    """Makes the directory no run until `write_run` has ended: to be called before the model is saved over an earlier one.
+
+    A run that is killed between two of its files would else have new weights beside an old style head and calibration.
+
+    Args:
+        model_type: of the model that will be saved; a full one is not to be read with an earlier run's adapter.
+
+    Raises: InputError where the directory cannot be written.
+    """
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", file=folder) from error
+    for name in (CONFIG, *(MODEL_FILES["adapter"] if model_type == "full" else ())):
+        _remove(folder / name)
+    return folder
 
 
 def _plain(value: Any) -> Any:

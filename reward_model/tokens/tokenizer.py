@@ -25,11 +25,11 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Raises: ModelError where there is none, it is not a fast one, or it can have no pad token."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
         if not tokenizer.is_fast:
             raise ModelError(f"{name}: the tokenizer has no fast version, which truncation needs; choose another model")
         return prepare_tokenizer(tokenizer)
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the tokenizers library raises plain ones
         raise ModelError(f"{name}: no tokenizer ({one_line(error)})") from error

@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
-from transformers.modeling_utils import set_quantized_state
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.device import default_device
+from reward_model.model.pretrained import head_names, load_pretrained
 from reward_model.model.score_layer import head_module_names, install_score_layer
-from reward_model.quiet import quiet_transformers
 
 
 def load_model(
@@ -37,21 +36,18 @@ def load_model(
         options["attn_implementation"] = arguments.attn_implementation
     quantization = get_quantization_config(arguments)
     if quantization is not None:
-        # The score layer is never quantised, in 4 bits as in 8 (both read this list).
-        config = AutoConfig.from_pretrained(name, revision=arguments.model_revision, num_labels=1)
-        # Under ZeRO 3 Transformers 5.23 would shard and initialise what has no weights; quantised models it lets be.
-        with torch.device("meta"), set_quantized_state():
-            bare = AutoModelForSequenceClassification.from_config(config)
-        quantization.llm_int8_skip_modules = head_module_names(bare)
         options["quantization_config"] = quantization
     try:
-        with quiet_transformers():
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                name, output_loading_info=True, **options
-            )
+        head = head_names(name, arguments.model_revision)
+        if quantization is not None:
+            # The score layer is never quantised, in 4 bits as in 8 (both read this list).
+            quantization.llm_int8_skip_modules = head
+        model, drawn_at_random = load_pretrained(AutoModelForSequenceClassification, name, new=head, **options)
         layer = install_score_layer(model, style_features=style_features, tie_bias=tie_bias)
-        if f"{layer.stock_name}.weight" in loading["missing_keys"]:
+        if f"{layer.stock_name}.weight" in drawn_at_random:
             layer.start_from_nothing()
+    except ModelError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         where = "is not a directory and cannot be fetched" if not os.path.isdir(name) else "cannot be loaded"
         raise ModelError(f"{name}: {where} ({one_line(error)})") from error

@@ -14,7 +14,7 @@ from reward_model.evaluation.probabilities import log_loss
 from reward_model.model.score_layer import score_module_name
 from reward_model.model.style_head import StyleHead, StyleScale
 from reward_model.run_directory.settings import RewardModelConfig
-from reward_model.run_directory.writing import write_run
+from reward_model.run_directory.writing import begin_run, write_run
 from reward_model.train.dataset import TrainingData
 from reward_model.train.precision import float32_score
 from reward_model.train.trainer import TieRewardTrainer
@@ -40,20 +40,22 @@ def finish_run(trainer: TieRewardTrainer, data: TrainingData, arguments: ModelCo
     # Prediction's answer for a row that cannot be scored.
     metrics["prior"] = data.prior.tolist()
 
+    model_type = "adapter" if arguments.use_peft else "full"
+    if trainer.is_world_process_zero():
+        begin_run(str(trainer.args.output_dir), model_type)
+    trainer.accelerator.wait_for_everyone()
     trainer.save_model()
     model = trainer.accelerator.unwrap_model(trainer.model)
     score = {name.rpartition(".")[2]: value.numpy() for name, value in float32_score(model).items()}
     if trainer.is_world_process_zero():
         output = str(trainer.args.output_dir)
-        # The Trainer pickles its arguments; a run directory holds no pickle, and no path of the machine it was made on.
-        Path(output, "training_args.bin").unlink(missing_ok=True)
         config = RewardModelConfig(
             encoding=trainer.args.encoding,
             tie_link=trainer.args.tie_link,
             max_length=int(trainer.args.max_length or 0),
             base_model=str(arguments.model_name_or_path),
             base_model_revision=arguments.model_revision if arguments.model_revision != "main" else None,
-            model_type="adapter" if arguments.use_peft else "full",
+            model_type=model_type,
             score_module=score_module_name(model),
             style=data.scale is not None,
         )

@@ -25,7 +25,7 @@ from reward_model.evaluation.probabilities import floored_log
 from reward_model.model.style_head import StyleHead
 from reward_model.run_directory.reading import read_run
 from reward_model.run_directory.settings import CALIBRATION, CARD, CONFIG, CURVES, METRICS, MODEL_FILES, STYLE
-from reward_model.run_directory.writing import write_run
+from reward_model.run_directory.writing import begin_run, write_run
 from reward_model.train.finish import HELD_OUT, held_out_metrics
 from reward_model.train.resuming import SETTINGS
 
@@ -58,6 +58,7 @@ def finish_folds(output_dir: str, num_folds: int, battles: datasets.Dataset) -> 
     # Each battle under a map that has not seen it; the two before are of the folds' models, not of their mean.
     figures["log_loss_uncalibrated"] = figures["log_loss"]
     figures["log_loss"] = fitted.log_loss_after if fitted.log_loss_after is not None else figures["log_loss"]
+    begin_run(output_dir, runs[0].config.model_type)
     _average_model(folders, Path(output_dir), MODEL_FILES[runs[0].config.model_type][-1])
     heads = [run.style for run in runs if run.style is not None]
     metrics = figures | {"prior": prior.tolist(), "folds": num_folds, "figures_of": "out-of-fold predictions"}

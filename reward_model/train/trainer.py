@@ -14,12 +14,14 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 from trl import RewardTrainer
 
@@ -251,6 +253,8 @@ class TieRewardTrainer(RewardTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, None if state_dict is None else {**state_dict, **self._score})
+        # Transformers 5.23 pickles its arguments beside the model: no pickle is kept, and no path of this machine.
+        Path(output_dir or str(self.args.output_dir), TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     # -- what is seen -------------------------------------------------------------------------------------------
 

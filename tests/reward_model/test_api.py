@@ -12,7 +12,9 @@ from arena_data.schema import FEATURES
 from reward_model.api import Probabilities, RewardModel
 from reward_model.calibration.calibration import Calibration
 from reward_model.cli.flags import PredictionFlags, open_predictor
+from reward_model.errors import ScoringError
 from reward_model.predict.member import Job
+from reward_model.publish import demo_html
 from tests.helpers.run_directories import make_run
 
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
@@ -96,3 +98,40 @@ def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:
         joint.reward("a", "b")
     a, b, tie = joint.compare("a", "b", "ccc")
     assert joint.compare("a", "ccc", "b") == pytest.approx((b, a, tie), abs=1e-5)
+
+
+@pytest.fixture
+def unreadable(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A word whose texts the model fails on."""
+    scorer = model.member._loaded_scorer()
+    plain = scorer._forward
+    marked = scorer.loaded.tokenizer("zzz")["input_ids"]
+
+    def fails(rows: list[list[int]]) -> object:
+        if any(row[place : place + len(marked)] == marked for row in rows for place in range(len(row))):
+            raise RuntimeError("no kernel for this text")
+        return plain(rows)
+
+    monkeypatch.setattr(scorer, "_forward", fails)
+    return "zzz"
+
+
+def test_a_text_that_cannot_be_scored_is_an_error_and_never_the_prior(model: RewardModel, unreadable: str) -> None:
+    good, bad = ["a b", "c d", "e f"], ["a b", "c d", unreadable]
+    for call in (
+        lambda: model.compare("p", "a", unreadable),
+        lambda: model.reward("p", unreadable),
+        lambda: model.trl_reward(["p"], [unreadable]),
+        lambda: demo_html.compare(model, "p", "a", unreadable, style=True),  # of two orders
+    ):
+        with pytest.raises(ScoringError, match=r"text 0 of [12] .*no kernel for this text"):
+            call()
+    for call in (lambda: model.compare(good, good, bad), lambda: model.reward(good, bad)):
+        with pytest.raises(ScoringError, match="text 2 of 3"):
+            call()
+    rewards, probabilities = model.reward(good, bad, errors="nan"), model.compare(good, good, bad, errors="nan")
+    assert np.isnan(rewards).tolist() == [False, False, True]
+    assert np.isnan(probabilities).all(axis=1).tolist() == [False, False, True]
+    assert np.isfinite(probabilities[:2]).all()
+    with pytest.raises(ValueError, match="expected 'raise' or 'nan'"):
+        model.compare("p", "a", "b", errors="ignore")  # type: ignore[call-overload]

@@ -96,7 +96,7 @@ class BoostedTrees(Baseline):
         self.vectoriser = skops_files.load(directory / VECTORISER)
         self.parameters = state["parameters"]
         self.models = [
-            lightgbm.Booster(model_str=(directory / f"model_{number}.txt").read_text(encoding="utf-8"))
+            lightgbm.Booster(model_str=_whole((directory / f"model_{number}.txt").read_text(encoding="utf-8")))
             for number in range(int(state["models"]))
         ]
 
@@ -116,6 +116,20 @@ class BoostedTrees(Baseline):
             return sparse.hstack([dense, words], format="csr")
 
         return order(style.a, style.b, a - b), order(style.b, style.a, b - a)
+
+
+def _whole(model: str) -> str:
+    """A model's text, if nothing of it is cut off: LightGBM 4.7 ends the process where trees are missing.
+
+    Raises: ValueError for a text that is no model or not whole.
+    """
+    head, _, trees = model.partition("\n\n")
+    sizes = next((line for line in head.splitlines() if line.startswith("tree_sizes=")), "")
+    expected = [int(size) for size in sizes.removeprefix("tree_sizes=").split()]
+    body, end, _ = trees.partition("end of trees")
+    if not head.startswith("tree\n") or not end or not expected or len(body.encode().strip()) < sum(expected) - 4:
+        raise ValueError("a LightGBM model is not whole")
+    return model
 
 
 def _texts(battles: datasets.Dataset) -> list[list[str]]:

@@ -19,7 +19,7 @@ from reward_model.baselines.base import Baseline, FloatArray
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import within_positions
 from reward_model.model.device import default_device, keep_one_device
-from reward_model.quiet import quiet_libraries, quiet_transformers
+from reward_model.quiet import quiet_libraries
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.encodings import Encoding
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -62,8 +62,9 @@ class Neural(Baseline):
         self.tokenizer = load_tokenizer(self.model_name_or_path)
         set_seed(self.seed)
         try:
-            with quiet_transformers():
-                self.model = self.new_model(self.tokenizer)
+            self.model = self.new_model(self.tokenizer)
+        except ModelError:
+            raise
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(f"{self.model_name_or_path}: cannot be loaded ({one_line(error)})") from error
         if not self.dropout:

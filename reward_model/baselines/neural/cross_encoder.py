@@ -21,7 +21,7 @@ from reward_model.baselines.swap import TURNED, from_both_orders
 from reward_model.model.backbone import set_pad_token
 from reward_model.model.device import default_device
 from reward_model.model.losses import cross_entropy
-from reward_model.quiet import quiet_transformers
+from reward_model.model.pretrained import head_names, load_pretrained
 from reward_model.tokens.encodings import JOINT
 from reward_model.tokens.tokenizer import load_tokenizer
 
@@ -35,8 +35,9 @@ class CrossEncoder(Neural):
     __doc__ = (Neural.__doc__ or "").replace("A system on a pretrained backbone", "Three labels over [prompt, A, B]")
 
     def new_model(self, tokenizer: PreTrainedTokenizerBase) -> Any:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            self.model_name_or_path, num_labels=3, dtype=torch.float32
+        name = self.model_name_or_path
+        model, _ = load_pretrained(
+            AutoModelForSequenceClassification, name, new=head_names(name), num_labels=3, dtype=torch.float32
         )
         set_pad_token(model, tokenizer)
         return model
@@ -73,8 +74,7 @@ class CrossEncoder(Neural):
 
     def load_state(self, directory: Path) -> None:
         self.tokenizer = load_tokenizer(str(directory / MODEL))
-        with quiet_transformers():
-            self.model = AutoModelForSequenceClassification.from_pretrained(directory / MODEL, dtype=torch.float32)
+        self.model, _ = load_pretrained(AutoModelForSequenceClassification, directory / MODEL, dtype=torch.float32)
         self.model.to(default_device()).eval()
 
 

@@ -21,7 +21,7 @@ import datasets
 import numpy as np
 import torch
 from safetensors.torch import load_file, save
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase, Trainer
+from transformers import AutoModel, PreTrainedTokenizerBase, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from arena_data.file_io import write_bytes_atomically
@@ -31,7 +31,7 @@ from reward_model.baselines.neural.base import TEXT_VERSIONS, Neural
 from reward_model.baselines.swap import TURNED
 from reward_model.model.device import default_device
 from reward_model.model.losses import cross_entropy
-from reward_model.quiet import quiet_transformers
+from reward_model.model.pretrained import UNREAD, load_pretrained
 from reward_model.tokens.encodings import SEPARATE
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.adversarial import perturbed
@@ -122,7 +122,7 @@ class Siamese(Neural):
     adversarial_start: float = 1.0
 
     def new_model(self, tokenizer: PreTrainedTokenizerBase) -> SiameseModel:
-        backbone = AutoModel.from_pretrained(self.model_name_or_path, dtype=torch.float32)
+        backbone, _ = load_pretrained(AutoModel, self.model_name_or_path, new=UNREAD, dtype=torch.float32)
         return SiameseModel(backbone, backbone.config.get_text_config().hidden_size, self.label_smoothing_factor)
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
@@ -176,11 +176,8 @@ class Siamese(Neural):
 
     def load_state(self, directory: Path) -> None:
         self.tokenizer = load_tokenizer(str(directory / BACKBONE))
-        with quiet_transformers():
-            backbone = AutoModel.from_pretrained(directory / BACKBONE, dtype=torch.float32)
-        self.model = SiameseModel(
-            backbone, AutoConfig.from_pretrained(directory / BACKBONE).get_text_config().hidden_size
-        )
+        backbone, _ = load_pretrained(AutoModel, directory / BACKBONE, dtype=torch.float32)
+        self.model = SiameseModel(backbone, backbone.config.get_text_config().hidden_size)
         own = load_file(directory / HEAD)
         absent, unknown = self.model.load_state_dict(own, strict=False)
         if unknown or any(not name.startswith("backbone.") for name in absent):

@@ -36,7 +36,7 @@ from arena_data.transcripts.truncation import TRUNCATION_VERSION
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, within_positions
 from reward_model.model.device import default_device
-from reward_model.quiet import quiet_transformers
+from reward_model.model.pretrained import UNREAD, load_config, load_pretrained
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.encodings import SEPARATE
 from reward_model.tokens.sequences import Sequences, distinct_sequences
@@ -177,14 +177,16 @@ class Embedder:
             try:
                 tokenizer = load_tokenizer(self.name)
                 kind = AutoModelForCausalLM if self.likelihood else AutoModel
-                with quiet_transformers():
-                    model: Any = kind.from_pretrained(self.name, dtype=self.dtype)
+                model: Any
+                # Transformers would give BERT a head for causal language modelling, untrained.
+                masked = load_config(self.name).model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+                if not (self.likelihood and masked):
+                    model, _ = load_pretrained(kind, self.name, new=UNREAD, dtype=self.dtype)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise ModelError(
                     f"the backbone cannot be loaded: {one_line(error)}; in prediction, --base_model names its directory"
                 ) from error
-            # Transformers would give BERT a head for causal language modelling, untrained.
-            if self.likelihood and model.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+            if self.likelihood and masked:
                 raise ModelError(f"{self.name} is no causal language model, which --likelihood needs")
             layers = model.config.get_text_config().num_hidden_layers
             if self.layer > layers:

@@ -17,7 +17,7 @@ from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import StyleHead
 from reward_model.run_directory.reading import is_complete, read_run
 from reward_model.run_directory.settings import RewardModelConfig
-from reward_model.run_directory.writing import write_run
+from reward_model.run_directory.writing import begin_run, write_run
 
 HISTORY: list[dict[str, Any]] = [
     *({"loss": 1.12 - 0.004 * step, "step": step, "epoch": step / 40} for step in range(1, 41)),
@@ -233,3 +233,16 @@ def test_reading_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(write(tmp_path))]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3]).stdout
     assert printed.strip() == "[]"
+
+
+def test_a_run_that_is_begun_is_no_run(tmp_path: Path) -> None:
+    """Killed after the new weights are saved: the old settings must not make a run of them."""
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (write(tmp_path) / name).write_text("old")
+    begin_run(tmp_path, "full")
+    (tmp_path / "model.safetensors").write_bytes(b"new")
+    assert (tmp_path / "style_head.safetensors").exists() and not list(tmp_path.glob("adapter_*"))
+    with pytest.raises(InputError, match=r"reward_config\.json: missing"):
+        read_run(tmp_path)
+    write(tmp_path)
+    assert read_run(tmp_path).style is not None
