@@ -95,7 +95,7 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     from reward_model.predict.open_member import files_read
 
     models = [*flags.model, *(flags.base_model or []), *(flags.peers or [])]
-    used = [*named_files(flags.input), *(file for model in models for file in files_read(model))]
+    used: list[str | Path] = [*named_files(flags.input), *(file for model in models for file in files_read(model))]
     check_output(flags.output, *used)
     if flags.report:
         check_output(flags.report, *used, flags.output)

@@ -63,7 +63,10 @@ class ShardLoop:
     progress: bool = False
 
     def stored(self, number: int) -> ShardScores | None:
-        return self.store.read(number, len(self.shards[number])) if self.store else None
+        """What the store has of a shard; nothing that an earlier run with a time limit has read shorter than asked now."""
+        scores = self.store.read(number, len(self.shards[number])) if self.store else None
+        hurried = scores is not None and self.deadline.ends is None and scores.shortened.any()
+        return None if hurried else scores
 
     def run(self, own: Iterable[int], others: Iterable[int] = ()) -> dict[int, ShardScores]:
         """Scores of the shards of these numbers.
@@ -142,7 +145,7 @@ class ShardLoop:
         bar.update(done / max(sum(work.values()), 1e-9) * len(self.sequences.of_battle) - bar.n)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Queue:
     """The shards that a process still has to score: its own first, then those that others have not finished.
 
@@ -150,17 +153,20 @@ class Queue:
         loop: knows the store.
         own, others: numbers of shards, in the order in which they are scored.
         scored: what is scored; what others have finished is added.
+        takes_over: whether the number taken last is one that another process began with.
     """
 
     loop: ShardLoop
     own: list[int]
     others: list[int]
     scored: dict[int, ShardScores]
+    takes_over: bool = False
 
     def take(self) -> int | None:
         """Takes the next number out of the queue; None when all shards are scored."""
         if self.own:
             return self.own.pop(0)
+        self.takes_over = True
         while self.others:
             number = self.others.pop(0)
             if (scores := self.loop.stored(number)) is None:
@@ -170,14 +176,15 @@ class Queue:
 
     def following(self) -> int | None:
         """The number that `take` gives next, unless another process finishes it before."""
-        store = self.loop.store
-        waiting = self.own or [number for number in self.others if store is None or not store.has(number)]
-        return waiting[0] if waiting else None
+        return next(iter(self.own or self._unfinished()), None)
 
     def left(self) -> list[int]:
-        """The numbers that share the time that is left: own shards, or all that others have not finished."""
+        """The numbers that share the time that is left: own shards, and then all that others have not finished."""
+        return self._unfinished() if self.takes_over else list(self.own)
+
+    def _unfinished(self) -> list[int]:
         store = self.loop.store
-        return list(self.own) or [number for number in self.others if store is None or not store.has(number)]
+        return [number for number in self.others if store is None or not store.has(number)]
 
 
 def _encode_each(encoder: BattleEncoder, rows: Sequence[Any]) -> Encoded:

@@ -99,3 +99,26 @@ def test_a_process_whose_work_folder_is_gone_ends_quietly(
     with pytest.raises(WorkRemoved):
         predictor(runs["llama"]).work(Job(battles, team=Team(1, 2, launched=True), folder=folder))
     assert not folder.exists()
+
+
+def test_what_was_read_shorter_for_want_of_time_is_read_again_without_a_limit(
+    runs: dict[str, Path], battles: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reward_model.predict.shard_loop.SHARD_SEQUENCES", 8)
+    clock = Clock()
+    forward = Scorer._forward
+
+    def timed(self: Scorer, rows: Any) -> Any:
+        clock.now += sum(map(len, rows)) / 1000
+        return forward(self, rows)
+
+    monkeypatch.setattr(Scorer, "_forward", timed)
+    whole = predictor(runs["llama"]).run(Job(battles))
+    limit = Deadline(0.7 * (clock.now - 100), 100.0, clock)
+    clock.now = 100.0
+    folder = tmp_path / "work"
+    folder.mkdir()
+    assert predictor(runs["llama"]).run(Job(battles, folder=folder, deadline=limit)).shortened.any()
+    again = predictor(runs["llama"]).run(Job(battles, folder=folder))
+    assert not again.shortened.any()
+    np.testing.assert_allclose(again.log_probs, whole.log_probs, atol=1e-5)
