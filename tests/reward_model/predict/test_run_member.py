@@ -17,6 +17,7 @@ from reward_model.predict.member import Job
 from reward_model.predict.scorer import Scorer
 from reward_model.run_directory.reading import read_run
 from reward_model.tokens.encoding import BattleEncoder
+from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.dataset import style_of
 from tests.helpers.predictions import by_itself, predictor, swapped
@@ -81,8 +82,7 @@ def test_calibration_can_be_left_out(runs: dict[str, Path], battles: Any) -> Non
 
 def cut_texts(path: Path, battles: datasets.Dataset) -> np.ndarray:
     run = read_run(path)
-    encoding: Any = run.config.encoding
-    encoder = BattleEncoder(load_tokenizer(str(path)), run.config.max_length, encoding)
+    encoder = BattleEncoder(load_tokenizer(str(path)), run.config.max_length, encoding_named(run.config.encoding))
     return np.asarray(encoder(battles)["tokens_cut"][:]) > 0
 
 
