@@ -12,8 +12,9 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from arena_data.errors import InputError
+from arena_data.file_io import content_hash, fingerprint
 from arena_data.quiet import quiet_datasets
-from arena_data.reading.builder import ArenaBattles
+from arena_data.reading.builder import CODE_HASH, ArenaBattles
 from arena_data.reading.files import COMPRESSIONS, CONTAINERS
 from arena_data.reading.formats import Labels
 from arena_data.schema import FEATURES
@@ -53,7 +54,10 @@ def load_battles(
             )
     patterns = [file if "://" in file else glob.escape(os.path.abspath(file)) for file in files]
     try:
-        builder = ArenaBattles(data_files={"train": patterns}, cache_dir=cache_dir, labels=labels)
+        # `datasets` knows a file by its name, size and time; another content under the same three must be read again.
+        contents = [] if streaming else [content_hash(file) for file in files if os.path.isfile(file)]
+        key = fingerprint(code=CODE_HASH, contents=contents)
+        builder = ArenaBattles(data_files={"train": patterns}, cache_dir=cache_dir, labels=labels, hash=key)
         if streaming:
             return builder.as_streaming_dataset(split="train")
         with quiet_datasets(), _frugal():
@@ -64,9 +68,15 @@ def load_battles(
     except datasets.exceptions.DatasetGenerationError as error:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, OSError):  # such as a full disk
+            raise InputError(_cannot_keep(error.__cause__), file=builder.cache_dir) from error
         raise
     except FileNotFoundError as error:
         raise InputError(f"cannot be opened ({error})", file=files[0]) from error
+
+
+def _cannot_keep(error: OSError) -> str:
+    return f"the battles read cannot be kept here ({error.strerror or error}); name a folder with room in HF_HOME"
 
 
 @contextlib.contextmanager
@@ -78,6 +88,11 @@ def _frugal() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
+
+
+def named_files(sources: Sequence[str]) -> list[str]:
+    """The sources with their patterns resolved; nothing is downloaded. Raises: InputError for one that matches no file."""
+    return [file for source in sources for file in (expand(source) if glob.has_magic(source) else [source])]
 
 
 def expand(source: str, streaming: bool = False) -> list[str]:

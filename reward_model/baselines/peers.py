@@ -32,7 +32,8 @@ def cross_fitted(
     """Log-probabilities by name, float64 [n, 3], each battle's by a fit that has not seen its prompt.
 
     Args:
-        battles: each with a verdict; none is fitted where all are of one prompt.
+        battles: each with a verdict; none is fitted where all are of one prompt. A system that cannot be fitted to them
+            is left out, such as one of words where no word comes often enough.
         peers: name to kind of baseline.
         seed: of the folds, and of the battles that are left out beyond `MOST`.
         progress: whether to show a bar.
@@ -45,10 +46,13 @@ def cross_fitted(
     with tqdm(total=len(peers) * len(parts), desc="Peers", unit="fit", disable=not progress) as bar:
         for name, kind in peers.items() if parts else ():
             log_probs = np.zeros((len(battles), 3))
-            for fitted, (_, held_out) in zip(chosen, parts, strict=True):
-                peer = class_of(kind)()
-                peer.fit(battles.select(np.sort(fitted)))
-                log_probs[held_out] = peer.log_probabilities(battles.select(held_out))
-                bar.update()
+            try:
+                for fitted, (_, held_out) in zip(chosen, parts, strict=True):
+                    peer = class_of(kind)()
+                    peer.fit(battles.select(np.sort(fitted)))
+                    log_probs[held_out] = peer.log_probabilities(battles.select(held_out))
+                    bar.update()
+            except ValueError:  # what scikit-learn raises for too few texts, words or classes
+                continue
             log_probs_of[name] = log_probs
     return log_probs_of

@@ -2,15 +2,18 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from arena_data.errors import InputError
 
 if TYPE_CHECKING:
     from reward_model.predict.member import MemberOptions
     from reward_model.predict.predictor import Predictor
+    from reward_model.predict.task import PredictionTask
 
 # What Transformers, PEFT, datasets and the Hub client need to stay off the network; they read it when imported.
 OFFLINE = {
@@ -19,11 +22,15 @@ OFFLINE = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass
 class PredictionFlags:
-    """What a prediction is made of; `parser` says what each means. All lists are as given, nothing is resolved."""
+    """What a prediction is made of; `parser` says what each means. All lists are as given, nothing is resolved.
+
+    time_limit: seconds.
+    """
 
     model: list[str] = field(default_factory=list)
     weights: list[float] | None = None
@@ -45,7 +52,7 @@ class PredictionFlags:
     attn_implementation: str | None = None
     device: str | None = None
     num_processes: int | None = None
-    time_limit: str | None = None
+    time_limit: float | None = None
     quiet: bool = False
     report: str | None = None
     json: bool = False
@@ -61,17 +68,16 @@ def parse_flags(arguments: Sequence[str] | None = None) -> PredictionFlags:
     return flags
 
 
-def open_predictor(flags: PredictionFlags, device: str | None = None) -> "Predictor":
-    """Reads what the flags name; no model is loaded yet.
+def task_of(flags: PredictionFlags, seconds: float | None = None, started: float | None = None) -> "PredictionTask":
+    """The flags as plain data, of which every process of the prediction gets a copy.
 
     Args:
-        device: where this process computes; `flags.device` if None.
+        seconds: the time limit, from `started` on the monotonic clock.
 
-    Raises: InputError or ModelError, one line, for what is not there or does not go together.
+    Raises: InputError or ModelError, one line, for flags that do not go together.
     """
     from reward_model.predict.member import MemberOptions
-    from reward_model.predict.open_member import open_member
-    from reward_model.predict.predictor import Predictor
+    from reward_model.predict.task import PredictionTask
     from reward_model.run_directory.load_model import LoadOptions
 
     bases: list[str | None] = [*flags.base_model] if flags.base_model else [None]
@@ -79,7 +85,7 @@ def open_predictor(flags: PredictionFlags, device: str | None = None) -> "Predic
         bases *= len(flags.model)
     if len(bases) != len(flags.model):
         raise InputError("one --base_model, or one a model", found=len(bases), expected=str(len(flags.model)))
-    members = []
+    models = []
     for path, base in zip(flags.model, bases, strict=True):
         load = LoadOptions(
             base_model=base,
@@ -87,7 +93,7 @@ def open_predictor(flags: PredictionFlags, device: str | None = None) -> "Predic
             load_in_4bit=flags.load_in_4bit,
             load_in_8bit=flags.load_in_8bit,
             merge=flags.merge,
-            device=device or flags.device,
+            device=flags.device,
             attn_implementation=flags.attn_implementation,
         )
         options = MemberOptions(
@@ -98,21 +104,65 @@ def open_predictor(flags: PredictionFlags, device: str | None = None) -> "Predic
             style=flags.style == "on",
             calibrated=flags.calibration == "auto",
         )
-        members.append(open_member(path, options))
-    return Predictor(members, flags.weights, flags.pooling)
+        models.append((path, options))
+    return PredictionTask(
+        inputs=flags.input,
+        output=Path(flags.output).resolve(),
+        models=models,
+        weights=flags.weights,
+        pooling=flags.pooling,
+        device=flags.device,
+        seconds=seconds,
+        started=started,
+        progress=not flags.quiet,
+    )
+
+
+def open_predictor(flags: PredictionFlags) -> "Predictor":
+    """Reads what the flags name; loads no model. Raises: InputError or ModelError, one line, as `task_of`."""
+    return task_of(flags).open()
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, without the usage, and ends the process with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(message.split())}\n")
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """A flag's type: a whole number that is at least so large."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, at least {least}")
+        return int(text)
+
+    return parse
+
+
+def duration(text: str) -> float:
+    """A flag's type: `90s`, `30m`, `8h`, `1h30m` in seconds."""
+    number = r"[0-9]+(?:\.[0-9]+)?"
+    if not re.fullmatch(rf"({number}[smhd])+", text):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number with its unit, such as 90s, 30m, 8h or 1h30m")
+    seconds = sum(float(count) * _UNITS[unit] for count, unit in re.findall(rf"({number})([smhd])", text))
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected more than no time")
+    return seconds
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    predict_parser = OneLineParser(
         prog="predict.py",
         description="Battles in, a complete submission out, from any run directory.",
         allow_abbrev=False,
     )
 
     def switch(name: str, text: str) -> None:
-        made.add_argument(name, action="store_true", help=text)
+        predict_parser.add_argument(name, action="store_true", help=text)
 
-    add = made.add_argument
+    add = predict_parser.add_argument
     add(
         "--model", nargs="+", required=True, metavar="D", help="run, baseline or blend directories; or submission files"
     )
@@ -127,26 +177,33 @@ def parser() -> argparse.ArgumentParser:
         metavar="D",
         help="backbone directory of what does not hold its own; one, or one a model",
     )
-    add("--batch_tokens", type=int, metavar="N", help="tokens of a batch; found for the device if not given")
-    add("--max_length", type=int, metavar="N", help="tokens a text is cut to; that of training if not given")
+    add(
+        "--batch_tokens",
+        type=whole_number(1),
+        metavar="N",
+        help="tokens of a batch; measured on the device if not given",
+    )
+    add(
+        "--max_length", type=whole_number(1), metavar="N", help="tokens a text is cut to; that of training if not given"
+    )
     switch("--swap_average", "joint encoding: read both orders and average them (twice the time)")
     add("--style", choices=("on", "off"), help="off: the reward without what style explains")
-    add("--calibration", choices=("auto", "none"), help="none: as the model says it")
+    add("--calibration", choices=("auto", "none"), help="none: report the model's raw probabilities")
     switch("--rewards", "also write reward_a, reward_b, margin, tie_strength")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="auto: what the device is quickest at")
     switch("--load_in_4bit", "quantise the backbone to 4 bits (NF4)")
     switch("--load_in_8bit", "quantise the backbone to 8 bits")
     switch("--merge", "add the adapter to the backbone's weights first")
     add("--attn_implementation", metavar="NAME", help="as in Transformers")
-    add("--device", metavar="NAME", help="such as cpu or cuda:1; all GPUs if not given")
-    add("--num_processes", type=int, metavar="N", help="one a GPU if not given")
-    add("--time_limit", metavar="T", help="such as 8h; shortens texts rather than run over it")
+    add("--device", metavar="NAME", help="such as cpu or cuda:1, in one process; all GPUs if not given")
+    add("--num_processes", type=whole_number(1), metavar="N", help="one a GPU if not given")
+    add("--time_limit", type=duration, metavar="T", help="such as 8h; shortens texts rather than run over it")
     switch("--quiet", "no progress bar")
     add("--report", metavar="PAGE", help="of labelled battles: a page that says whether the model can be trusted")
     switch("--json", "print the report's figures to standard output")
     add(
         "--audit_battles",
-        type=int,
+        type=whole_number(0),
         metavar="N",
         help="battles that each change of the bias audit is tried on; 0: no audit",
     )
@@ -156,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="D",
         help="baselines' directories or submission files to compare with in the report",
     )
-    return made
+    return predict_parser
 
 
 def command_parser(command: str, text: str | None) -> argparse.ArgumentParser:
@@ -166,24 +223,24 @@ def command_parser(command: str, text: str | None) -> argparse.ArgumentParser:
         text: the module's docstring; its first line heads the help and the rest ends it.
     """
     head, _, rest = (text or "").partition("\n")
-    made = argparse.ArgumentParser(
+    model_parser = OneLineParser(
         prog=f"python -m reward_model {command}",
         description=head,
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = made.add_argument_group("models").add_argument
+    add = model_parser.add_argument_group("models").add_argument
     add("--offline", action="store_true", help="look for nothing on a network")
     add("--base_model", metavar="D", help="backbone directory for adapters")
-    add("--batch_tokens", type=int, metavar="N", help="tokens of a batch")
+    add("--batch_tokens", type=whole_number(1), metavar="N", help="tokens of a batch")
     add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="of the model")
     add("--device", metavar="NAME", help="such as cpu or cuda:1")
-    return made
+    return model_parser
 
 
-def parse_command(made: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+def parse_command(model_parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parsed flags of a `command_parser`; applies `--offline` at once."""
-    options = made.parse_args(arguments)
+    options = model_parser.parse_args(arguments)
     if options.offline:
         os.environ.update(OFFLINE)
     return options

@@ -1,11 +1,16 @@
 """Battles in, a complete submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
 
-Exit status: 0; 2 for what a person has to mend, said in one line; 3 where rows could not be scored and have the prior.
+| exit status | means |
+| --- | --- |
+| 0 | every row was scored, and all that was asked for was written |
+| 2 | something a person has to mend, said in one line; no file was written |
+| 3 | the submission was written, but rows have the prior, or the report failed |
+| 130, 143 | ended by SIGINT or SIGTERM |
+
 A run that is stopped goes on from its finished shards when the same command is given again.
 """
 
 import logging
-import os
 import sys
 import time
 import warnings
@@ -13,7 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reward_model.cli.flags import PredictionFlags, open_predictor, parse_flags
+from arena_data.errors import InputError
+from reward_model.cli.flags import PredictionFlags, parse_flags, task_of
+from reward_model.cli.stopping import ended_by_signals
 
 if TYPE_CHECKING:
     import datasets
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from reward_model.predict.member import FloatArray, Job
     from reward_model.predict.predictor import Prediction, Predictor
     from reward_model.predict.processes import Team
+    from reward_model.predict.task import PredictionTask
 
 # Libraries that take seconds to import, or that look for a network, come after the flags.
 
@@ -31,50 +39,66 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_quiet()
     flags = parse_flags(arguments)
     try:
-        return predict(flags, started)
+        with ended_by_signals("the same command goes on from the finished shards"):
+            return predict(flags, started)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 
 def predict(flags: PredictionFlags, started: float) -> int:
-    from reward_model.predict.deadline import seconds_of
-    from reward_model.predict.processes import team_of
+    """The stages of a prediction. Raises: ValueError or OSError, one line, before the submission is written."""
+    from reward_model.predict.open_member import check_rewards
+    from reward_model.predict.processes import launched_team, processes_wanted, team_of
     from reward_model.predict.shard_store import remove_work
+    from reward_model.predict.task import work
 
     # 1. What can be refused before a model is loaded.
-    seconds = seconds_of(flags.time_limit) if flags.time_limit else None
+    task = task_of(flags, flags.time_limit, started)
+    launched = launched_team()
+    if launched and flags.num_processes not in (None, launched.size):
+        raise InputError(
+            "the launcher decides how many processes there are",
+            found=flags.num_processes,
+            expected=f"{launched.size}",
+            fix="leave out --num_processes",
+        )
+    if launched and not launched.is_main:
+        work(launched, task)
+        return 0
     battles = read_battles(flags)
-    with team_of(flags.num_processes, help_out, flags, seconds, started) as team:
-        predictor, job = prepare(flags, battles, team, seconds, started)
 
-        # 2. Every row scored, on all devices.
-        if not team.is_main:
-            predictor.work(job)
-            return 0
+    # 2. Every row scored, on all devices.
+    with team_of(processes_wanted(flags.num_processes, flags.device), help_out, task) as team:
+        predictor, job = task.begin(battles, team)
+        if flags.rewards:
+            check_rewards(predictor.members)
         prediction = predictor.run(job)
 
     # 3. The submission, whole or not at all.
     write(flags, battles, prediction)
 
-    # 4. The report, where it is asked for.
-    if flags.report or flags.json:
-        report(flags, job, predictor, prediction)
+    # 4. The report, where it is asked for. The submission is there by now, whatever happens.
+    reported = not (flags.report or flags.json) or report(flags, job, predictor, prediction)
     remove_work(Path(flags.output))
 
     # 5. What there is to say of it.
-    return summarise(flags, battles, predictor, prediction, time.monotonic() - started)
+    all_scored = summarise(flags, battles, predictor, prediction, time.monotonic() - started)
+    return 0 if all_scored and reported else 3
 
 
 def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     """The battles; says what was odd about them. Raises: InputError for input or output that will not do."""
     from arena_data.file_io import check_output
-    from arena_data.loading import load_battles
+    from arena_data.loading import load_battles, named_files
     from arena_data.reading.cleaning import oddity_lines
+    from reward_model.predict.open_member import files_read
 
-    check_output(flags.output, *flags.input, *flags.model)
+    models = [*flags.model, *(flags.base_model or []), *(flags.peers or [])]
+    used: list[str | Path] = [*named_files(flags.input), *(file for model in models for file in files_read(model))]
+    check_output(flags.output, *used)
     if flags.report:
-        check_output(flags.report, *flags.input, *flags.model, flags.output)
+        check_output(flags.report, *used, flags.output)
     battles = load_battles(flags.input, labels="optional")
     if flags.report or flags.json:
         from reward_model.report.from_prediction import check_labels
@@ -84,35 +108,12 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     return battles
 
 
-def prepare(
-    flags: PredictionFlags, battles: "datasets.Dataset", team: "Team", seconds: float | None, started: float
-) -> "tuple[Predictor, Job]":
-    """Opens the models and plans the work of this process."""
-    from reward_model.predict.deadline import Deadline
-    from reward_model.predict.member import Job
-    from reward_model.predict.open_member import check_rewards
-    from reward_model.predict.processes import device_of, share_cores
-    from reward_model.predict.shard_store import work_folder
-
-    share_cores(team)
-    predictor = open_predictor(flags, device_of(team))
-    if flags.rewards:
-        check_rewards(predictor.members)
-    folder = work_folder(Path(flags.output).resolve())
-    return predictor, Job(battles, team, folder, Deadline(seconds, started), not flags.quiet)
-
-
-def help_out(team: "Team", flags: PredictionFlags, seconds: float | None, started: float) -> None:
-    """What a process does that the main one has started: its share of the shards, nothing else."""
+def help_out(team: "Team", task: "PredictionTask") -> None:
+    """What a process does that the main one has started."""
     keep_quiet()
-    from arena_data.loading import load_battles
+    from reward_model.predict.task import help_out
 
-    try:
-        predictor, job = prepare(flags, load_battles(flags.input, labels="optional"), team, seconds, started)
-        predictor.work(job)
-    except (ValueError, OSError) as error:
-        # The main process does what this one leaves, or meets the same error and says so.
-        print(f"process {team.rank}: {' '.join(str(error).split())}", file=sys.stderr)
+    help_out(team, task)
 
 
 def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Prediction") -> None:
@@ -133,19 +134,32 @@ def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Pred
     write_submission(flags.output, battles["id"], np.exp(prediction.log_probs), extra)
 
 
-def report(flags: PredictionFlags, job: "Job", predictor: "Predictor", prediction: "Prediction") -> None:
-    """The report's page and its figures. Raises: InputError where the page cannot be written."""
+def report(flags: PredictionFlags, job: "Job", predictor: "Predictor", prediction: "Prediction") -> bool:
+    """The report's page and its figures; False where they failed, which is said in one line."""
+    try:
+        write_report(flags, job, predictor, prediction)
+    except Exception as error:  # the submission is whole: whatever goes wrong now, the reader must learn that
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: the report failed ({reason}); {flags.output} is written and whole", file=sys.stderr)
+        return False
+    return True
+
+
+def write_report(flags: PredictionFlags, job: "Job", predictor: "Predictor", prediction: "Prediction") -> None:
+    """Raises: InputError where the page cannot be written."""
     import json
 
+    from reward_model.baselines.peers import PEERS
+    from reward_model.report import page
     from reward_model.report.from_prediction import Reported, labelled, own_prior, report_data
-    from reward_model.report.page import report_json, write_report
 
     known = job.battles.select(labelled(job.battles))
     peers = peers_of(flags, known) | own_prior(predictor.members, len(known))
-    data = report_data(Reported(job, predictor, prediction), peers, flags.audit_battles)
-    figures = report_json(data)
+    left_out = [] if flags.peers is not None else [name for name in PEERS if name not in peers]
+    data = report_data(Reported(job, predictor, prediction), peers, flags.audit_battles, left_out)
+    figures = page.report_json(data)
     if flags.report:
-        write_report(flags.report, data, figures)
+        page.write_report(flags.report, data, figures)
         say(f"{flags.report}: the report of {len(known):,} labelled battles")
     if flags.json:
         print(json.dumps(figures, allow_nan=False, indent=1), flush=True)
@@ -171,8 +185,8 @@ def summarise(
     predictor: "Predictor",
     prediction: "Prediction",
     seconds: float,
-) -> int:
-    """Says what was done, and how good it is where the verdicts are known; returns the exit status."""
+) -> bool:
+    """Says what was done, and how good it is where the verdicts are known; returns whether all rows were scored."""
     from reward_model.evaluation.quality import quality_line
 
     failed, shortened = int(prediction.failed.sum()), int(prediction.shortened.sum())
@@ -185,8 +199,7 @@ def summarise(
         causes = sorted({member.first_error for member in predictor.members if member.first_error})
         why = f" ({'; '.join(causes)})" if causes else ""
         print(f"warning: {failed:,} rows could not be scored and have the prior{why}", file=sys.stderr)
-        return 3
-    return 0
+    return not failed
 
 
 def keep_quiet() -> None:
@@ -198,7 +211,6 @@ def keep_quiet() -> None:
 
 
 def say(*lines: str) -> None:
-    """To standard error, by the first of several processes."""
-    if os.environ.get("RANK", "0") == "0":
-        for line in lines:
-            print(line, file=sys.stderr)
+    """To standard error."""
+    for line in lines:
+        print(line, file=sys.stderr)

@@ -43,3 +43,19 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return torch.bfloat16
     return torch.float32
+
+
+def check_positions(model: torch.nn.Module, max_length: int) -> None:
+    """Refuses rows with more positions than the model has embeddings for: an index error, deep inside it.
+
+    Raises: ModelError, which names the most that max_length can be.
+    """
+    for name, module in model.named_modules():
+        if name.endswith(("position_embeddings", ".wpe", ".embed_positions")) and isinstance(
+            module, torch.nn.Embedding
+        ):
+            # RoBERTa counts positions from its padding's on, OPT from an offset on.
+            first = getattr(module, "offset", 0 if module.padding_idx is None else module.padding_idx + 1)
+            positions = module.num_embeddings - first
+            if max_length > positions:
+                raise ModelError(f"max_length is {max_length}, but the model has {positions} positions; lower it")

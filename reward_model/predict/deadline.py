@@ -1,6 +1,5 @@
 """A time budget: measures its own speed, and says how long texts may be for what is left to be done in time."""
 
-import re
 import time
 from collections.abc import Callable
 
@@ -10,17 +9,6 @@ import numpy.typing as npt
 # Writing the submission, and texts that turn out longer than they look, must fit in as well.
 RESERVE = 0.05
 TOKENS_PER_BYTE = 0.25  # of English text, until something was measured
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
-
-
-def seconds_of(text: str) -> float:
-    """`90`, `90s`, `30m`, `8h`, `1h30m` in seconds. Raises: ValueError for anything else."""
-    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+|\d+(\.\d+)?", text):
-        raise ValueError(f"time limit {text!r}; expected a duration such as 90s, 30m, 8h or 1h30m")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text))
-    if seconds <= 0:
-        raise ValueError(f"time limit {text!r}; expected more than nothing")
-    return seconds
 
 
 class Deadline:

@@ -47,16 +47,16 @@ def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
     """Raises: InputError for rows that cannot be read, have no verdict, or are none."""
     if _is_bare(path):
         ids, verdicts = read_submission(path)
-        found = LabelledRows(ids, verdicts, None, None)
+        rows = LabelledRows(ids, verdicts, None, None)
     else:
         from arena_data.loading import load_battles
 
         battles = load_battles(path, labels="required")
         shares = np.asarray(list(battles["verdict"]), dtype=np.float64).reshape(-1, 3)
-        found = LabelledRows(list(battles["id"]), shares, list(battles["group"]), battles)
-    if not found.ids:
+        rows = LabelledRows(list(battles["id"]), shares, list(battles["group"]), battles)
+    if not rows.ids:
         raise InputError("has no rows", file=path, expected="labelled battles to fit on")
-    return found
+    return rows
 
 
 def log_probs_of(
@@ -74,9 +74,9 @@ def log_probs_of(
     Raises: InputError for a source that cannot be read, or that needs texts where there are none.
     """
     # What is on file first: what is wrong there is said before a model is loaded.
-    found = {path: align(rows.ids, *read_log_probs(path), path) for path in sources if os.path.isfile(path)}
+    log_probs = {path: align(rows.ids, *read_log_probs(path), path) for path in sources if os.path.isfile(path)}
     scored = np.full(len(rows.ids), True)
-    if models := [path for path in sources if path not in found]:
+    if models := [path for path in sources if path not in log_probs]:
         if rows.battles is None:
             raise InputError(
                 "cannot predict rows without texts",
@@ -90,11 +90,11 @@ def log_probs_of(
         job = Job(rows.battles, progress=True)
         for path, member in members.items():
             prediction = member.predict(job)
-            found[path] = prediction.log_probs
+            log_probs[path] = prediction.log_probs
             scored &= ~prediction.failed
         if not scored.any():
             raise InputError("none of the rows could be scored", file=models[0], found=members[models[0]].first_error)
-    return [found[path][scored] for path in sources], rows.select(np.flatnonzero(scored))
+    return [log_probs[path][scored] for path in sources], rows.select(np.flatnonzero(scored))
 
 
 def _is_bare(path: str | os.PathLike[str]) -> bool:

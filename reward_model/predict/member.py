@@ -1,6 +1,7 @@
 """What is asked of each of the models that make a prediction, and what it answers."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -60,18 +61,26 @@ class MemberPrediction:
     """What one member says of n battles.
 
     log_probs: float64 [n, 3], calibrated if asked. failed: bool [n], battles given the prior. shortened: bool [n], read at
-    a shorter max_length for want of time. scores: rewards and tie strengths, where the member has them.
+    a shorter max_length for want of time. truncated: bool [n], battles of which a text was cut; None where the member
+    cuts no texts. scores: rewards and tie strengths, where the member has them.
     """
 
     log_probs: FloatArray
     failed: npt.NDArray[np.bool_]
     shortened: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_] | None = None
     scores: "BattleScores | None" = None
 
     @staticmethod
     def whole(log_probs: FloatArray) -> "MemberPrediction":
         nothing = np.zeros(len(log_probs), dtype=bool)
         return MemberPrediction(log_probs, nothing, nothing)
+
+
+def any_truncated(predictions: Sequence[MemberPrediction]) -> npt.NDArray[np.bool_] | None:
+    """bool [n]: battles of which any member cut a text; None where no member cuts texts."""
+    truncated = [prediction.truncated for prediction in predictions if prediction.truncated is not None]
+    return np.logical_or.reduce(truncated) if truncated else None
 
 
 class Member(Protocol):
@@ -95,7 +104,7 @@ class Member(Protocol):
 
 @dataclass(frozen=True)
 class MemberOptions:
-    """What the flags ask of every member. max_length: None for that of training."""
+    """How a member is loaded and read. max_length: tokens; None for that of training."""
 
     load: "LoadOptions"
     batch_tokens: int | None = None
@@ -103,3 +112,7 @@ class MemberOptions:
     swap_average: bool = False
     style: bool = True
     calibrated: bool = True
+
+    def on(self, device: str | None) -> "MemberOptions":
+        """The same on another device; None changes nothing."""
+        return self if device is None else dataclasses.replace(self, load=dataclasses.replace(self.load, device=device))

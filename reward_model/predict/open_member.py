@@ -13,7 +13,7 @@ from arena_data.file_io import read_json
 from arena_data.submission import align, read_submission
 from reward_model.calibration.blending import Blend
 from reward_model.evaluation.probabilities import FloatArray, floored_log
-from reward_model.predict.member import Job, Member, MemberOptions, MemberPrediction
+from reward_model.predict.member import Job, Member, MemberOptions, MemberPrediction, any_truncated
 from reward_model.predict.run_member import RunMember
 from reward_model.run_directory.reading import read_run
 from reward_model.run_directory.settings import BLEND, CONFIG
@@ -48,13 +48,13 @@ class BaselineMember:
         from reward_model.baselines.base import read_baseline
 
         self.name = folder.name
-        self.found, self.calibrated = read_baseline(folder), options.calibrated
+        self.stored, self.calibrated = read_baseline(folder), options.calibrated
         if options.load.base_model:
-            self.found.baseline.use_backbone(options.load.base_model)
+            self.stored.baseline.use_backbone(options.load.base_model)
 
     def predict(self, job: Job) -> MemberPrediction:
-        log_probs = np.asarray(self.found.baseline.log_probabilities(job.battles), dtype=np.float64)
-        return MemberPrediction.whole(self.found.calibration.apply(log_probs) if self.calibrated else log_probs)
+        log_probs = np.asarray(self.stored.baseline.log_probabilities(job.battles), dtype=np.float64)
+        return MemberPrediction.whole(self.stored.calibration.apply(log_probs) if self.calibrated else log_probs)
 
     def work(self, job: Job) -> None:
         """Nothing: it is quick, and the main process does it."""
@@ -78,13 +78,16 @@ class BlendMember:
 
     def predict(self, job: Job) -> MemberPrediction:
         left = range(len(self.members), 0, -1)
-        found = [member.predict(job.for_next_member(count)) for member, count in zip(self.members, left, strict=True)]
-        log_probs = [one.log_probs for one in found]
+        predictions = [
+            member.predict(job.for_next_member(count)) for member, count in zip(self.members, left, strict=True)
+        ]
+        log_probs = [prediction.log_probs for prediction in predictions]
         pooled = self.blend.apply(log_probs) if self.calibrated else self.blend.pool(log_probs)
         return MemberPrediction(
             pooled,
-            np.logical_or.reduce([one.failed for one in found]),
-            np.logical_or.reduce([one.shortened for one in found]),
+            np.logical_or.reduce([prediction.failed for prediction in predictions]),
+            np.logical_or.reduce([prediction.shortened for prediction in predictions]),
+            any_truncated(predictions),
         )
 
     def work(self, job: Job) -> None:
@@ -106,6 +109,21 @@ class FileMember:
 
     def work(self, job: Job) -> None:
         """Nothing: it is done already."""
+
+
+def files_read(path: str) -> list[Path]:
+    """The files that a prediction with this model reads, so that no output is written over them.
+
+    Pages and submissions that lie in a model's directory are not among them, unless a blend names them.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return [folder]
+    files = [file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".csv", ".html")]
+    if (folder / BLEND).is_file():
+        for name in read_json(folder / BLEND, Blend.from_json).members:
+            files += files_read(str(folder / name))
+    return files
 
 
 def check_rewards(members: list[Member]) -> None:

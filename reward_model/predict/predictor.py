@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reward_model.calibration.blending import check_weights, pool
-from reward_model.predict.member import FloatArray, Job, Member, MemberPrediction
+from reward_model.predict.member import FloatArray, Job, Member, MemberPrediction, any_truncated
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Prediction:
     def failed(self) -> npt.NDArray[np.bool_]:
         """bool [n]: battles for which a member gave its prior."""
         return np.logical_or.reduce([member.failed for member in self.members])
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_] | None:
+        """bool [n]: battles of which a member cut a text; None where no member cuts texts."""
+        return any_truncated(self.members)
 
     @property
     def shortened(self) -> npt.NDArray[np.bool_]:
@@ -55,10 +60,11 @@ class Predictor:
 
     def run(self, job: Job) -> Prediction:
         """The same for a job, with what the members said."""
-        found = []
+        predictions = []
         for place, member in enumerate(self.members):
-            found.append(member.predict(job.for_next_member(len(self.members) - place)))
-        return Prediction(pool([member.log_probs for member in found], self.weights, self.pooling), found)
+            predictions.append(member.predict(job.for_next_member(len(self.members) - place)))
+        log_probs = [prediction.log_probs for prediction in predictions]
+        return Prediction(pool(log_probs, self.weights, self.pooling), predictions)
 
     def work(self, job: Job) -> None:
         """Does this process's share of a job whose main process is another."""

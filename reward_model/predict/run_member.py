@@ -12,7 +12,7 @@ from arena_data.file_io import fingerprint
 from arena_data.schema import LABELS
 from arena_data.style.features import STYLE_VERSION
 from reward_model.predict.member import FloatArray, Job, MemberOptions, MemberPrediction
-from reward_model.predict.shard_store import ShardStore
+from reward_model.predict.shard_store import SHARD_FORMAT, ShardStore
 from reward_model.run_directory.reading import RunDirectory
 from reward_model.tokens.encodings import encoding_named
 
@@ -44,15 +44,14 @@ class RunMember:
 
     def predict(self, job: Job) -> MemberPrediction:
         from reward_model.model.margins import battle_scores
-        from reward_model.predict.shard_loop import joined, wait_for
+        from reward_model.predict.shard_loop import joined
 
         loop = self._loop(job)
         own = job.team.share(len(loop.shards))
-        found = loop.run(own)
-        found |= wait_for(loop, [n for n in range(len(loop.shards)) if n not in own], job.team.others_work)
+        scored = loop.run(own, [number for number in range(len(loop.shards)) if number not in own])
         self.first_error = self._scorer.first_error if self._scorer else None
         self._make_room(job)
-        values, shortened = joined(loop.sequences, loop.shards, found)
+        values, truncated, shortened = joined(loop.sequences, loop.shards, scored)
         config, styled = self.run.config, self.run.style is not None and self.options.style
         scores = battle_scores(values, self.encoding, job.style if styled else None, self.run.style if styled else None)
         raw = scores.log_probs(config.tie_link)
@@ -60,7 +59,7 @@ class RunMember:
         log_probs = np.tile(np.log(self.prior()), (len(raw), 1))
         calibrate = self.run.calibration.apply if self.options.calibrated else np.asarray
         log_probs[~failed] = calibrate(raw[~failed])
-        return MemberPrediction(log_probs, failed, shortened & ~failed, scores)
+        return MemberPrediction(log_probs, failed, shortened & ~failed, truncated, scores)
 
     def work(self, job: Job) -> None:
         loop = self._loop(job)
@@ -74,9 +73,9 @@ class RunMember:
 
     def prior(self) -> FloatArray:
         """float64 [3]: the verdicts' shares in training; thirds where the run does not say."""
-        found = self.run.metrics.get("prior")
-        if isinstance(found, list) and len(found) == len(LABELS) and all(isinstance(x, int | float) for x in found):
-            shares = np.clip(np.asarray(found, dtype=np.float64), 1e-6, None)
+        prior = self.run.metrics.get("prior")
+        if isinstance(prior, list) and len(prior) == len(LABELS) and all(isinstance(x, int | float) for x in prior):
+            shares = np.clip(np.asarray(prior, dtype=np.float64), 1e-6, None)
             return shares / shares.sum()
         return np.full(len(LABELS), 1 / len(LABELS))
 
@@ -105,26 +104,27 @@ class RunMember:
         )
 
     def _loaded_scorer(self) -> "Scorer":
+        from reward_model.model.backbone import check_positions
         from reward_model.predict.scorer import Scorer
         from reward_model.run_directory.load_model import load_run_model
 
         if self._scorer is None:
             loaded = load_run_model(self.run, self.options.load)
+            check_positions(loaded.model, self.max_length)
             self._scorer = Scorer(loaded, self.options.batch_tokens, self.max_length)
         return self._scorer
 
     def _fingerprint(self, texts: str, shards: list[int]) -> str:
-        from reward_model.run_directory.load_model import weight_files
+        from reward_model.run_directory.identity import run_identity
 
         load, config = self.options.load, self.run.config
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files(self.run.directory)]
         return fingerprint(
-            files=stats,
-            base=load.base_model or config.base_model,
+            format=SHARD_FORMAT,
+            files=run_identity(self.run, load.base_model),
             max_length=self.max_length,
             encoding=config.encoding,
             dtype=str(load.torch_dtype()),
-            quantised=(load.load_in_4bit, load.load_in_8bit, load.merge),
+            loading=(load.load_in_4bit, load.load_in_8bit, load.merge, load.attn_implementation),
             versions=(config.transcript_version, config.truncation_version, STYLE_VERSION),
             texts=texts,
             shards=shards,

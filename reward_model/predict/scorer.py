@@ -35,7 +35,7 @@ class Scorer:
 
     Args:
         loaded: the model.
-        batch_tokens: tokens of a batch, padding included; found for the device if None.
+        batch_tokens: tokens of a batch, padding included; measured on the device if None.
         max_length: of the longest row that will come.
         packing: read rows end to end without padding, where the model can be read like that.
 
@@ -54,7 +54,7 @@ class Scorer:
         self._check()
         if packing:
             self.packed = packed_reader(loaded.model, max_length)
-        self.batch_tokens = batch_tokens or self._found_budget(max_length)
+        self.batch_tokens = batch_tokens or self._measured_budget(max_length)
 
     @torch.inference_mode()
     def score(self, rows: Sequence[Sequence[int]]) -> FloatArray:
@@ -82,10 +82,10 @@ class Scorer:
     def _check(self) -> None:
         tokenizer = self.loaded.tokenizer
         try:
-            found = self._forward([tokenizer("Hello.")["input_ids"] or [tokenizer.pad_token_id or 0]])
+            scores = self._forward([tokenizer("Hello.")["input_ids"] or [tokenizer.pad_token_id or 0]])
         except (RuntimeError, IndexError, NotImplementedError) as error:
             raise ModelError(f"the model cannot score any text ({one_line(error)})") from error
-        if not np.isfinite(found).all():
+        if not np.isfinite(scores).all():
             raise ModelError(
                 f"the model's scores are not finite in {str(self.loaded.dtype).removeprefix('torch.')}; try another --dtype"
             )
@@ -96,8 +96,8 @@ class Scorer:
         return batches([len(row) for row in rows], self.batch_tokens)
 
     def _forward(self, rows: Sequence[Sequence[int]]) -> FloatArray:
-        found = self.packed.scores(rows) if self.packed is not None else self._padded(rows)
-        values: FloatArray = found.float().cpu().numpy()
+        scores = self.packed.scores(rows) if self.packed is not None else self._padded(rows)
+        values: FloatArray = scores.float().cpu().numpy()
         return values
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -107,8 +107,8 @@ class Scorer:
         # Without padding no mask is needed, and attention takes its fastest way.
         mask = None if bool(attention_mask.all()) else attention_mask.to(device)
         with score_inputs(model, positions=positions):
-            found: torch.Tensor = model(input_ids=input_ids.to(device), attention_mask=mask).logits
-        return found
+            scores: torch.Tensor = model(input_ids=input_ids.to(device), attention_mask=mask).logits
+        return scores
 
     def _lower(self, tokens: int) -> None:
         if torch.cuda.is_available():
@@ -118,7 +118,7 @@ class Scorer:
             self.batch_tokens = lowered
             warnings.warn(f"out of memory: batches are of {lowered:,} tokens from here on", stacklevel=2)
 
-    def _found_budget(self, max_length: int) -> int:
+    def _measured_budget(self, max_length: int) -> int:
         """As many tokens as fill most of the device's free memory, going by what a small batch takes."""
         device = self.loaded.device
         if device.type != "cuda":
@@ -130,8 +130,8 @@ class Scorer:
             self._forward(rows)
         taken = max(1, torch.cuda.max_memory_allocated(device) - before)
         free, _ = torch.cuda.mem_get_info(device)
-        found = int(MEMORY_SHARE * free / taken * sum(map(len, rows)))
-        return max(LEAST_TOKENS, max_length, min(MOST_TOKENS, found))
+        affordable = int(MEMORY_SHARE * free / taken * sum(map(len, rows)))
+        return max(LEAST_TOKENS, max_length, min(MOST_TOKENS, affordable))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,8 +1,7 @@
 """The loop over shards: the next one is tokenised in a thread while this one is scored; each is kept as it finishes."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,30 +63,38 @@ class ShardLoop:
     progress: bool = False
 
     def stored(self, number: int) -> ShardScores | None:
-        return self.store.read(number, len(self.shards[number])) if self.store else None
+        """What the store has of a shard; nothing that an earlier run with a time limit has read shorter than asked now."""
+        scores = self.store.read(number, len(self.shards[number])) if self.store else None
+        hurried = scores is not None and self.deadline.ends is None and scores.shortened.any()
+        return None if hurried else scores
 
-    def run(self, numbers: Iterable[int]) -> dict[int, ShardScores]:
-        """Scores of the shards of these numbers; those in the store are read, and scored again only where rows failed."""
-        wanted = list(numbers)
-        stored = {number: scores for number in wanted if (scores := self.stored(number)) is not None}
-        found = {number: scores for number, scores in stored.items() if np.isfinite(scores.values).all()}
-        left = [number for number in wanted if number not in found]
-        if not left:
-            return found
-        scorer = self.scorer()
-        cost = np.minimum(self.sequences.size, self.encoder.max_length * 4)
-        work = {number: float(cost[self.shards[number]].sum()) for number in wanted}
-        with self._bar(work, found) as bar, ThreadPoolExecutor(1) as thread:
-            ahead = thread.submit(self._encode, left[0], self.encoder.max_length)
-            for place, number in enumerate(left):
-                encoded, length = ahead.result(), self._affordable_length(left[place:])
+    def run(self, own: Iterable[int], others: Iterable[int] = ()) -> dict[int, ShardScores]:
+        """Scores of the shards of these numbers.
+
+        Args:
+            own: shards of this process. One in the store is scored again only where rows of it failed.
+            others: shards that other processes begin with. When its own are done, this process takes over what they have
+                not finished, the last ones first. So it never waits for a process that is slow, stopped or dead.
+        """
+        own, others = list(own), list(others)
+        stored = {number: scores for number in own if (scores := self.stored(number)) is not None}
+        scored = {number: scores for number, scores in stored.items() if np.isfinite(scores.values).all()}
+        queue = Queue(self, [number for number in own if number not in scored], others[::-1], scored)
+        with self._bar() as bar, ThreadPoolExecutor(1) as thread:
+            self._show(bar, [*own, *others], scored)
+            ahead: dict[int, Future[Encoded]] = {}
+            while (number := queue.take()) is not None:
+                scorer, length = self.scorer(), self._affordable_length([number, *queue.left()])
+                # One thread tokenises everything: a tokenizer may not be used by two.
+                encoded = (ahead.get(number) or thread.submit(self._encode, number, length)).result()
                 if length < max(map(len, filter(None, encoded.ids)), default=0):
-                    encoded = self._encode(number, length)  # it was made when time seemed to suffice
-                if place + 1 < len(left):
-                    ahead = thread.submit(self._encode, left[place + 1], length)
-                found[number] = self._score(scorer, number, encoded)
-                bar.update(work[number] / max(sum(work.values()), 1e-9) * len(self.sequences.of_battle))
-        return found
+                    # It was tokenised when time seemed to suffice.
+                    encoded = thread.submit(self._encode, number, length).result()
+                if (following := queue.following()) is not None:
+                    ahead = {following: thread.submit(self._encode, following, length)}
+                scored[number] = self._score(scorer, number, encoded)
+                self._show(bar, [*own, *others], scored)
+        return scored
 
     def _score(self, scorer: Scorer, number: int, encoded: Encoded) -> ShardScores:
         values = np.full((len(encoded.ids), 2), np.nan, dtype=np.float32)
@@ -99,8 +106,8 @@ class ShardLoop:
             tokens = sum(map(len, rows))
             size = int(self.sequences.size[self.shards[number]].sum())
             self.deadline.note(self.deadline.clock() - started, tokens, tokens + sum(encoded.cut), size)
-        shortened = (np.asarray(encoded.cut) > 0) & (encoded.max_length < self.encoder.max_length)
-        scores = ShardScores(values, shortened)
+        cut = np.asarray(encoded.cut, dtype=np.int64)
+        scores = ShardScores(values, cut, (cut > 0) & (encoded.max_length < self.encoder.max_length))
         if self.store is not None:
             self.store.write(number, scores)
         return scores
@@ -123,14 +130,61 @@ class ShardLoop:
         except Exception:  # one row must not cost the others
             return _encode_each(encoder, rows)
 
-    def _bar(self, work: dict[int, float], found: dict[int, ShardScores]) -> Any:
-        """Counts battles, by the share of text that is done."""
-        total = len(self.sequences.of_battle)
-        done = sum(work[number] for number in found) / max(sum(work.values()), 1e-9) * total
+    def _bar(self) -> Any:
         shown = "{l_bar}{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"
-        return tqdm(
-            total=total, initial=done, desc="Scoring", unit="battle", disable=not self.progress, bar_format=shown
-        )
+        total = len(self.sequences.of_battle)
+        return tqdm(total=total, desc="Scoring", unit="battle", disable=not self.progress, bar_format=shown)
+
+    def _show(self, bar: Any, numbers: Sequence[int], scored: dict[int, ShardScores]) -> None:
+        """Counts battles, by the share of text that is done, here or by another process."""
+        if not self.progress or not numbers:
+            return
+        cost = np.minimum(self.sequences.size, self.encoder.max_length * 4)
+        work = {number: float(cost[self.shards[number]].sum()) for number in numbers}
+        done = sum(work[n] for n in numbers if n in scored or (self.store is not None and self.store.has(n)))
+        bar.update(done / max(sum(work.values()), 1e-9) * len(self.sequences.of_battle) - bar.n)
+
+
+@dataclass
+class Queue:
+    """The shards that a process still has to score: its own first, then those that others have not finished.
+
+    Args:
+        loop: knows the store.
+        own, others: numbers of shards, in the order in which they are scored.
+        scored: what is scored; what others have finished is added.
+        takes_over: whether the number taken last is one that another process began with.
+    """
+
+    loop: ShardLoop
+    own: list[int]
+    others: list[int]
+    scored: dict[int, ShardScores]
+    takes_over: bool = False
+
+    def take(self) -> int | None:
+        """Takes the next number out of the queue; None when all shards are scored."""
+        if self.own:
+            return self.own.pop(0)
+        self.takes_over = True
+        while self.others:
+            number = self.others.pop(0)
+            if (scores := self.loop.stored(number)) is None:
+                return number
+            self.scored[number] = scores
+        return None
+
+    def following(self) -> int | None:
+        """The number that `take` gives next, unless another process finishes it before."""
+        return next(iter(self.own or self._unfinished()), None)
+
+    def left(self) -> list[int]:
+        """The numbers that share the time that is left: own shards, and then all that others have not finished."""
+        return self._unfinished() if self.takes_over else list(self.own)
+
+    def _unfinished(self) -> list[int]:
+        store = self.loop.store
+        return [number for number in self.others if store is None or not store.has(number)]
 
 
 def _encode_each(encoder: BattleEncoder, rows: Sequence[Any]) -> Encoded:
@@ -146,29 +200,17 @@ def _encode_each(encoder: BattleEncoder, rows: Sequence[Any]) -> Encoded:
     return Encoded(ids, cut, encoder.max_length)
 
 
-def wait_for(loop: ShardLoop, numbers: Iterable[int], others_work: Callable[[], bool]) -> dict[int, ShardScores]:
-    """The shards that other processes score; what they leave behind when they end is scored here."""
-    found: dict[int, ShardScores] = {}
-    left = list(numbers)
-    while left:
-        still_at_it = others_work()
-        for number in left:
-            if (scores := loop.stored(number)) is not None:
-                found[number] = scores
-        left = [number for number in left if number not in found]
-        if left and not still_at_it:
-            return found | loop.run(left)
-        if left:
-            time.sleep(0.1)
-    return found
-
-
 def joined(
-    sequences: Sequences, shards: Sequence[IntArray], found: dict[int, ShardScores]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Values float32 [n, rows, 2] of the n battles' sequences, and bool [n], whether any of them was shortened."""
+    sequences: Sequences, shards: Sequence[IntArray], scored: dict[int, ShardScores]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Scores of the n battles' sequences.
+
+    Returns: values float32 [n, rows, 2]; bool [n], whether any text was cut; bool [n], whether for want of time.
+    """
     values = np.full((len(sequences), 2), np.nan, dtype=np.float32)
-    shortened = np.zeros(len(sequences), dtype=bool)
+    cut, shortened = np.zeros((2, len(sequences)), dtype=bool)
     for number, shard in enumerate(shards):
-        values[shard], shortened[shard] = found[number].values, found[number].shortened
-    return values[sequences.of_battle], np.asarray(shortened[sequences.of_battle].any(axis=1))
+        scores = scored[number]
+        values[shard], cut[shard], shortened[shard] = scores.values, scores.cut > 0, scores.shortened
+    of_battle = sequences.of_battle
+    return values[of_battle], np.asarray(cut[of_battle].any(axis=1)), np.asarray(shortened[of_battle].any(axis=1))

@@ -24,7 +24,7 @@ class ReportData:
         truncated: bool [n], whether the model saw less than the whole battle; None where it is not known.
         peers: name to log-probabilities float [n, 3] of other systems on the same battles, made without seeing their
             verdicts; `PRIOR` among them is what slices are compared with.
-        audit: what `reward_model.audit.audit.audit` found; None leaves the audit out.
+        audit: the result of `reward_model.audit.audit.audit`; None leaves the audit out.
         audit_style_off: the same with the style head closed; None where the model has none.
         facts: what a reader should know of the run, name to value.
 
@@ -60,5 +60,5 @@ class ReportData:
     @cached_property
     def groups(self) -> list[str]:
         """[n]: equal for battles of one prompt."""
-        found: list[str] = self.battles["group"][:]
-        return found
+        groups: list[str] = self.battles["group"][:]
+        return groups

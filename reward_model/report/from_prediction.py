@@ -4,13 +4,12 @@ Changed battles of the audit go the way of all others, through the members and t
 with the style head closed reads nothing a second time: closing it changes what is made of the scores, not the scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import numpy as np
-from tqdm import tqdm
 
 from arena_data.errors import InputError
 from reward_model.audit.audit import MAX_BATTLES, audit
@@ -19,9 +18,6 @@ from reward_model.predict.open_member import FileMember
 from reward_model.predict.predictor import Prediction, Predictor
 from reward_model.predict.run_member import RunMember
 from reward_model.report.data import PRIOR, ReportData
-from reward_model.tokens.encoding import BattleEncoder
-
-_READ_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,19 @@ def labelled(battles: datasets.Dataset) -> np.ndarray:
     return np.flatnonzero([verdict is not None for verdict in battles["verdict"][:]])
 
 
-def report_data(done: Reported, peers: Mapping[str, FloatArray], max_battles: int | None = None) -> ReportData:
+def report_data(
+    done: Reported,
+    peers: Mapping[str, FloatArray],
+    max_battles: int | None = None,
+    left_out: Sequence[str] = (),
+) -> ReportData:
     """All that the report shows.
 
     Args:
         done: the prediction.
         peers: name to log-probabilities float [k, 3] of the battles that have a verdict, `labelled`.
         max_battles: each change of the audit is tried on so many battles at most; 0 leaves the audit out.
+        left_out: names of systems that could not be fitted to so few battles.
     """
     rows = labelled(done.job.battles)
     battles = done.job.battles.select(rows)
@@ -73,11 +75,11 @@ def report_data(done: Reported, peers: Mapping[str, FloatArray], max_battles: in
         battles=battles,
         log_probs=log_probs,
         log_probs_raw=_uncalibrated(done, rows),
-        truncated=_truncated(members, battles, done.job.progress),
+        truncated=None if (truncated := done.prediction.truncated) is None else truncated[rows],
         peers=peers,
         audit=audited,
         audit_style_off=closed,
-        facts=_facts(done, len(rows)),
+        facts=_facts(done, len(rows)) | ({"too few battles to fit": ", ".join(left_out)} if left_out else {}),
     )
 
 
@@ -108,39 +110,14 @@ def _closed(member: Member) -> Member:
 
 def _uncalibrated(done: Reported, rows: np.ndarray) -> FloatArray | None:
     """What a single model said before calibration; None for several, or where nothing was calibrated."""
-    [member, *more], [found, *_] = done.predictor.members, done.prediction.members
-    if more or not isinstance(member, RunMember) or found.scores is None:
+    [member, *more], [prediction, *_] = done.predictor.members, done.prediction.members
+    if more or not isinstance(member, RunMember) or prediction.scores is None:
         return None
     if not member.options.calibrated or member.run.calibration.method == "none":
         return None
-    raw = np.asarray(found.scores.log_probs(member.run.config.tie_link), np.float64)
+    raw = np.asarray(prediction.scores.log_probs(member.run.config.tie_link), np.float64)
     # What could not be scored has the prior, before and after.
-    return np.where(found.failed[:, None], found.log_probs, raw)[rows]
-
-
-def _truncated(members: list[Member], battles: datasets.Dataset, progress: bool) -> np.ndarray | None:
-    """bool [n]: whether any member that reads cut a text; None where none reads."""
-    readers = [member for member in members if isinstance(member, RunMember)]
-    if not readers:
-        return None
-    cut = np.zeros(len(battles), dtype=bool)
-    with tqdm(total=len(readers) * len(battles), desc="Cut texts", unit="battle", disable=not progress) as bar:
-        for encoder in map(_encoder, readers):
-            for start in range(0, len(battles), _READ_AT_ONCE):
-                batch = battles[start : start + _READ_AT_ONCE]
-                texts = list(zip(batch["prompt"], batch["response_a"], batch["response_b"], strict=True))
-                orders = [texts, [(prompt, b, a) for prompt, a, b in texts]]
-                # Both orders of a row that holds both responses are cut alike.
-                fits = [encoder.fits(order) for order in orders[: encoder.encoding.rows_read(both_orders=False)]]
-                cut[start : start + len(texts)] |= ~np.all(fits, axis=0)
-                bar.update(len(texts))
-    return cut
-
-
-def _encoder(member: RunMember) -> BattleEncoder:
-    from reward_model.tokens.tokenizer import load_tokenizer
-
-    return BattleEncoder(load_tokenizer(str(member.run.directory)), member.max_length, member.encoding)
+    return np.where(prediction.failed[:, None], prediction.log_probs, raw)[rows]
 
 
 def _facts(done: Reported, battles: int) -> dict[str, Any]:

@@ -11,14 +11,12 @@ https://huggingface.co/docs/transformers/quantization/bitsandbytes.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig, PreTrainedTokenizerBase
 
 from arena_data.errors import InputError
-from arena_data.file_io import read_json
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, set_pad_token
 from reward_model.model.device import named_device
@@ -26,7 +24,7 @@ from reward_model.model.pretrained import head_names, load_pretrained
 from reward_model.model.score_layer import install_score_layer, last_positions, score_inputs
 from reward_model.run_directory.adapter import check_adapter, with_adapter
 from reward_model.run_directory.load_score import load_score
-from reward_model.run_directory.reading import RunDirectory, shard_names
+from reward_model.run_directory.reading import RunDirectory
 from reward_model.tokens.tokenizer import load_tokenizer
 
 MERGE_TOLERANCE = 1e-3  # of value and tie strength, in float32: about 3e-4 of a probability
@@ -43,6 +41,8 @@ class LoadOptions:
         merge: add the adapter to the backbone's weights.
         device: such as `cpu` or `cuda:1`; None takes the first accelerator.
         attn_implementation: Transformers' choice if None.
+
+    Raises: ModelError for options that do not go together, and for a device that is not on this machine.
     """
 
     base_model: str | None = None
@@ -60,6 +60,7 @@ class LoadOptions:
             raise ModelError(
                 "an adapter is merged in full precision; leave out --merge, or load_in_4bit and load_in_8bit"
             )
+        named_device(self.device)  # refused at once, not after minutes of other work
 
     def torch_device(self) -> torch.device:
         """Raises: ModelError for a device that is not on this machine."""
@@ -194,12 +195,3 @@ def plain_scores(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence
         with score_inputs(model, positions=last_positions(torch.ones_like(ids))):
             scores.append(model(input_ids=ids).logits[0].float())
     return torch.stack(scores)
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """The files that a run's scores depend on, sorted: what a fingerprint of the run is made of."""
-    names = ["adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors", "tokenizer.json"]
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        names += read_json(index, shard_names)
-    return [path for name in names if (path := directory / name).is_file()]

@@ -111,11 +111,6 @@ class BattleEncoder:
             ids[index] = self._tokenize([read[index]])[0]
         return [row + closing for row in ids], cut, read
 
-    def fits(self, rows: Sequence[Texts]) -> list[bool]:
-        """Whether each (prompt, first response, second response) is read whole. A separate encoding reads the first."""
-        room = self.max_length - len(self._closing())
-        return [len(ids) <= room for ids in self._tokenize(rows)]
-
     def _tokenize(self, rows: Sequence[Texts]) -> list[list[int]]:
         encoded = self.tokenizer(
             [self.encoding.render(self.tokenizer, row) for row in rows],

@@ -19,11 +19,11 @@ https://huggingface.co/docs/bitsandbytes/fsdp_qlora.
 import os
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 from trl import ModelConfig
 
 from reward_model.errors import ModelError
+from reward_model.model.backbone import check_positions
 from reward_model.train.config import TieRewardConfig
 
 
@@ -93,12 +93,7 @@ def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, max_length:
         raise ModelError(
             f"the tokenizer has {len(tokenizer)} tokens and the model embeddings for {tokens}; use its own"
         )
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # RoBERTa counts positions from its padding's on.
-            positions = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-            if max_length > positions:
-                raise ModelError(f"max_length is {max_length}, but the model has {positions} positions; lower it")
+    check_positions(model, max_length)
 
 
 def tokenizer_note(tokenizer: PreTrainedTokenizerBase) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arena_data.errors import InputError
-from arena_data.file_io import check_output, write_atomically, write_bytes_atomically
+from arena_data.file_io import check_output, content_hash, write_atomically, write_bytes_atomically
 
 
 def permissions(path: Path) -> int:
@@ -141,3 +141,30 @@ def test_an_output_is_checked_before_the_work_and_never_takes_the_place_of_an_in
         with pytest.raises(InputError, match=f"{wrong}: cannot be written: "):
             check_output(wrong)
     assert sorted(os.listdir(tmp_path)) == before and battles.read_text() == "id"
+
+
+def test_a_content_hash_is_of_the_bytes_and_of_nothing_else(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"a" * 3_000_000)
+    other.write_bytes(b"a" * 3_000_000)
+    os.utime(other, ns=(0, 0))
+    first = content_hash(one)
+    assert content_hash(other) == first
+    times = one.stat()
+    for place in (0, 1_500_000, 2_999_999):  # any byte counts, and the file's size and time say nothing
+        one.write_bytes(b"a" * place + b"b" + b"a" * (2_999_999 - place))
+        os.utime(one, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert content_hash(one) != first
+    one.write_bytes(b"a" * 3_000_000)
+    assert content_hash(one) == first
+    with pytest.raises(InputError, match="nothing: cannot be read"):
+        content_hash(tmp_path / "nothing")
+
+
+def test_a_file_that_stays_the_same_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arena_data.file_io._CLOCK_STEP", 0)
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    first = content_hash(file)
+    monkeypatch.setattr("xxhash.xxh3_128", lambda: pytest.fail("hashed again"))
+    assert content_hash(file) == first

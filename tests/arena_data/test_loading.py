@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -12,6 +13,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+from arena_data.errors import InputError
+from arena_data.loading import load_battles
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -125,3 +129,32 @@ def test_what_is_not_on_the_hub_is_one_line(endpoint: str, tmp_path: Path) -> No
     for error, name in zip(errors, ("someone/absent", "someone/absent", "someone/battles@absent"), strict=True):
         assert isinstance(error, str) and error.startswith(f"{name}: neither a file nor a Hub dataset")
         assert len(error.splitlines()) == 1
+
+
+def test_another_file_of_the_same_name_size_and_time_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "battles.jsonl"
+    file.write_bytes(lines("0", "1"))
+    times = file.stat()
+    assert load_battles(file, cache_dir=str(tmp_path / "cache"))["id"][:] == ["0", "1"]
+    for replace in (False, True):
+        written = tmp_path / "other.jsonl" if replace else file
+        written.write_bytes(lines("4", "5") if replace else lines("2", "3"))
+        os.utime(written, ns=(times.st_atime_ns, times.st_mtime_ns))
+        os.replace(written, file)
+        assert file.stat().st_size == times.st_size
+        battles = load_battles(file, cache_dir=str(tmp_path / "cache"))
+        assert battles["id"][:] == (["4", "5"] if replace else ["2", "3"])
+
+
+def test_a_disk_without_room_for_the_cache_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "battles.jsonl"
+    file.write_bytes(lines(*map(str, range(5000))))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot be kept here .*File too large.*HF_HOME"):
+            load_battles(file, cache_dir=str(tmp_path / "cache"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
+    assert len(load_battles(file, cache_dir=str(tmp_path / "cache"))) == 5000

@@ -1,12 +1,8 @@
-"""predict.py as a person runs it: complete submissions, offline, in two processes, after a kill, from hostile input."""
+"""predict.py as a person runs it: complete submissions, offline, from hostile input."""
 
-import csv
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +11,9 @@ import pytest
 
 from reward_model.cli import predict
 from reward_model.predict.scorer import Scorer
-from reward_model.predict.shard_loop import SHARD_SEQUENCES
-from reward_model.predict.shard_store import work_folder
+from tests.helpers.commands import ROOT, SAMPLE, command, environment, flags, rows_of, write_csv
 from tests.helpers.run_directories import make_run
 
-ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "arena_data" / "sample.csv"
 COMPETITION = ROOT.parent / "shared" / "data" / "arena" / "test.csv"
 COLUMNS = ["id", "winner_model_a", "winner_model_b", "winner_tie"]
 NO_SOCKETS = """
@@ -38,30 +31,6 @@ sys.exit(predict.main(sys.argv[1:]))
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "run", model_type="adapter")
-
-
-def flags(run: Path, input_file: Path, output: Path, *more: str) -> list[str]:
-    names = ["--model", str(run), "--input", str(input_file), "--output", str(output)]
-    return [*names, "--dtype", "float32", "--device", "cpu", "--quiet", *more]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "predict.py"), *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def rows_of(file: Path) -> list[dict[str, str]]:
-    with open(file, encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def write_csv(file: Path, rows: list[list[str]], columns: Any = ("id", "prompt", "response_a", "response_b")) -> Path:
-    with open(file, "w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([columns, *rows])
-    return file
 
 
 def test_a_submission_is_complete_and_in_order(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,80 +86,6 @@ def test_offline_opens_no_socket(run: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "someone/backbone" in done.stderr and "--base_model" in done.stderr
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough battles for many shards, no two alike."""
-    rows = rows_of(SAMPLE)
-    texts = [[row["prompt"], row["response_a"], row["response_b"]] for row in rows]
-    return write_csv(
-        tmp_path_factory.mktemp("many") / "many.csv",
-        [
-            [f"{copy}-{row}", *(json.dumps([f"{copy} {turn}" for turn in json.loads(text)]) for text in battle)]
-            for copy in range(2)
-            for row, battle in enumerate(texts)
-        ],
-    )
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(run: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    output = tmp_path_factory.mktemp("whole") / "submission.csv"
-    assert predict.main(flags(run, many, output)) == 0
-    return output.read_bytes()
-
-
-def test_a_killed_run_goes_on_to_the_same_file(run: Path, many: Path, tmp_path: Path, uninterrupted: bytes) -> None:
-    output = tmp_path / "submission.csv"
-    process = subprocess.Popen(command(*flags(run, many, output)), env=environment(), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(list(work_folder(output).rglob("*.safetensors"))) < 2:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not output.exists()
-    kept = len(list(work_folder(output).rglob("*.safetensors")))
-    scored: list[int] = []
-    score = Scorer.score
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Scorer, "score", lambda self, rows: scored.append(len(rows)) or score(self, rows))
-        assert predict.main(flags(run, many, output)) == 0
-    assert output.read_bytes() == uninterrupted
-    sequences = {(row["prompt"], row[side]) for row in rows_of(many) for side in ("response_a", "response_b")}
-    assert len(sequences) - kept * SHARD_SEQUENCES <= sum(scored) < len(sequences)
-    assert len(scored) + kept == -(-len(sequences) // SHARD_SEQUENCES)
-    assert not work_folder(output).exists()
-
-
-def test_two_processes_write_the_same_file(run: Path, many: Path, tmp_path: Path, uninterrupted: bytes) -> None:
-    output = tmp_path / "submission.csv"
-    done = subprocess.run(
-        command(*flags(run, many, output, "--num_processes", "2")), env=environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert output.read_bytes() == uninterrupted
-
-
-def test_under_a_launcher_the_first_process_joins_what_the_others_wrote(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As `accelerate launch` starts them; here one after the other, the main one last."""
-    alone, output = tmp_path / "alone.csv", tmp_path / "submission.csv"
-    monkeypatch.setattr("reward_model.predict.shard_loop.SHARD_SEQUENCES", 100)
-    assert predict.main(flags(run, SAMPLE, alone)) == 0
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    scored: list[int] = []
-    score = Scorer.score
-    monkeypatch.setattr(Scorer, "score", lambda self, rows: scored.append(len(rows)) or score(self, rows))
-    for rank in ("1", "0"):
-        monkeypatch.setenv("RANK", rank)
-        assert not output.exists()
-        assert predict.main(flags(run, SAMPLE, output)) == 0
-    assert output.read_bytes() == alone.read_bytes()
-    rows = rows_of(SAMPLE)
-    assert sum(scored) == len({(row["prompt"], row[side]) for row in rows for side in ("response_a", "response_b")})
 
 
 # -- hostile input ------------------------------------------------------------------------------------------------
@@ -267,6 +162,27 @@ def test_the_input_is_never_overwritten(run: Path, tmp_path: Path, capsys: pytes
     assert predict.main(flags(run, file, file)) == 2
     say_no(capsys, "battles.csv", "it would overwrite what is read")
     assert file.read_bytes() == before
+
+
+def test_neither_inputs_by_pattern_nor_a_models_files_are_overwritten(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_csv(tmp_path / "battles.csv", [["1", "Hi", "Hello", "Bye"]])
+    (tmp_path / "link.csv").symlink_to(file)
+    weights = run / "adapter_model.safetensors"
+    backbone = run.with_name("run-backbone")
+    before = [path.read_bytes() for path in (file, weights)]
+    for output in (file, tmp_path / "link.csv", weights, run / "tokenizer.json", backbone / "config.json"):
+        arguments = flags(run, tmp_path / "battle*.csv", output, "--base_model", str(backbone))
+        assert predict.main(arguments) == 2
+        say_no(capsys, output.name, "it would overwrite what is read")
+        page = flags(run, file, tmp_path / "s.csv", "--base_model", str(backbone), "--report", str(output))
+        assert predict.main(page) == 2
+        say_no(capsys, output.name, "it would overwrite what is read")
+    assert [path.read_bytes() for path in (file, weights)] == before
+    assert predict.main(flags(run, file, run / "submission.csv")) == 0  # beside the weights is allowed
+    assert predict.main(flags(run, file, run / "submission.csv")) == 0
+    (run / "submission.csv").unlink()
 
 
 def test_a_full_disk_is_one_line_and_no_file(run: Path, tmp_path: Path) -> None:

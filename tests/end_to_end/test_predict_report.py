@@ -158,3 +158,49 @@ def test_peers_have_not_seen_the_verdicts_they_are_judged_by() -> None:
         assert (found[0][name] != found[1][name]).any()
         np.testing.assert_allclose(np.exp(found[0][name]).sum(axis=1), 1)
     assert cross_fitted(battles_with([1.0, 0.0, 0.0]).select([0]), kinds) == {}
+
+
+def few(folder: Path, count: int, words: bool) -> Path:
+    """Labelled battles of different prompts: the sample's first, or texts of marks alone."""
+    file = folder / "few.csv"
+    with open(SAMPLE, encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))[: count + 1]
+    places = [rows[0].index(name) for name in ("prompt", "response_a", "response_b")]
+    for number, row in enumerate(rows[1:] if not words else ()):
+        for place, mark in zip(places, "?.!", strict=True):
+            row[place] = json.dumps([mark * (number + 1)])
+    with open(file, "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return file
+
+
+@pytest.mark.parametrize(("count", "words"), [(2, True), (5, True), (10, True), (10, False)])
+def test_a_few_battles_have_a_report_without_what_cannot_be_fitted(
+    count: int, words: bool, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "report.html"
+    more = ["--report", str(page), "--json", "--audit_battles", "2"]
+    assert predict.main(flags([run], few(tmp_path, count, words), tmp_path / "s.csv", *more)) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["battles"] == count
+    assert "lexical" not in figures["quality"]["peers"]
+    assert "lexical" in figures["facts"]["too few battles to fit"]
+    assert "too few battles to fit: " in page.read_text()
+
+
+def test_a_report_that_fails_leaves_the_submission_and_says_so(
+    run: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page cannot be written in the end: its folder is gone."""
+    output, page = tmp_path / "submission.csv", tmp_path / "pages" / "report.html"
+    page.parent.mkdir()
+    arguments = flags([run], labelled, output, "--report", str(page), "--audit_battles", "0", "--peers")
+    with pytest.MonkeyPatch.context() as patch:
+        write = predict.write
+        patch.setattr(predict, "write", lambda *all_of_it: (write(*all_of_it), page.parent.rmdir()))
+        assert predict.main(arguments) == 3
+    failures = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    [line] = failures
+    assert "the report failed" in line and f"{output} is written and whole" in line
+    assert len(read_submission(output)[0]) == 40
+    assert [path.name for path in tmp_path.iterdir()] == ["submission.csv"]
