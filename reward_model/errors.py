@@ -1,8 +1,67 @@
-"""What can go wrong with a model, and an error as one line."""
+"""What can go wrong with a model, an error as one line, and which extra of the package brings a module that is missing."""
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+
+# module: (what needs it, the extra of pyproject.toml that brings it)
+EXTRAS = {
+    "trl": ("training", "train"),
+    "accelerate": ("training", "train"),
+    "evaluate": ("metric modules", "train"),
+    "tensorboard": ("logging to TensorBoard", "train"),
+    "deepspeed": ("sharding with ZeRO", "deepspeed"),
+    "bitsandbytes": ("4-bit and 8-bit weights", "quantization"),
+    "lightgbm": ("boosted trees", "baselines"),
+    "optuna": ("the search for parameters", "baselines"),
+    "simplemma": ("lemmas", "baselines"),
+    "sklearn": ("classical baselines", "baselines"),
+    "skops": ("classical baselines", "baselines"),
+    "gradio": ("the demo page", "demo"),
+    "gguf": ("these weights", "gguf"),
+}
 
 
 class ModelError(ValueError):
     """A model that cannot be loaded, trained or used as asked; the message is one line and says what to do."""
+
+
+class MissingExtraError(ImportError):
+    """A package that is not installed; the message is one line and names the extra that brings it."""
+
+    def __init__(self, module: str):
+        need, extra = EXTRAS[module]
+        package = "scikit-learn" if module == "sklearn" else module
+        super().__init__(
+            f'{need} needs {package}, which is not installed: pip install "arena-reward-model[{extra}]"', name=module
+        )
+
+
+def require(*modules: str) -> None:
+    """Raises: MissingExtraError for the first of these modules that is not installed, before any work is done."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError(module)
+
+
+@contextlib.contextmanager
+def named_extras() -> Iterator[None]:
+    """Names the extra where an import fails within.
+
+    Raises: MissingExtraError in the place of an ImportError about a module of `EXTRAS`. Transformers and accelerate raise
+    theirs without a name, so their text is read.
+    """
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except ImportError as error:
+        top = (error.name or "").partition(".")[0]
+        words = set(str(error).lower().replace("`", " ").split())
+        module = next((module for module in EXTRAS if top == module or (not top and module in words)), None)
+        if module is None or importlib.util.find_spec(module) is not None:
+            raise
+        raise MissingExtraError(module) from error
 
 
 def one_line(error: BaseException) -> str:

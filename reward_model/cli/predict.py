@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reward_model.cli.flags import PredictionFlags, open_predictor, parse_flags
+from reward_model.cli.flags import parser as parser
+from reward_model.errors import require
 
 if TYPE_CHECKING:
     import datasets
@@ -78,6 +80,9 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     battles = load_battles(flags.input, labels="optional")
     if flags.report or flags.json:
         from reward_model.report.from_prediction import check_labels
+
+        if flags.peers is None:
+            require("lightgbm", "sklearn", "skops")  # before hours of prediction
 
         check_labels(battles, ", ".join(flags.input))
     say(f"{len(battles):,} battles", *oddity_lines(battles["oddities"]))
