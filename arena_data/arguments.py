@@ -66,7 +66,7 @@ def described(action: argparse.Action) -> tuple[str, str]:
     own = _DEFAULT.search(text)
     if own:
         return text[: own.start()], own[1] % {"default": action.default} if "%(" in own[1] else own[1]
-    if action.required or action.dest == "help" or not action.option_strings:
+    if action.required or action.dest == "help":
         return text, ""
     return text, default_text(action.default)
 

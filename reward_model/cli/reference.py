@@ -28,7 +28,7 @@ that suggests the right one. Exit status: 0; 2 for what you have to mend, said i
 | command | what it does |
 | --- | --- |
 """
-_LETTERS = {int: "N", float: "X", str: "TEXT"}
+_THEIRS = "flags of TRL and Transformers"
 
 
 def main() -> int:
@@ -50,15 +50,17 @@ def command_of(module: Any, name: str, summary: str) -> Command:
     parser: argparse.ArgumentParser = module.parser()
     own = getattr(parser, "own_settings", None)
     actions = [action for group in parser._action_groups for action in group._group_actions if action.dest != "help"]
-    groups = [
-        Group(title=str(group.title), flags=flags_of(group._group_actions))
-        for group in parser._action_groups
-        if own is None
-    ]
-    if own is not None:
-        groups.append(Group(title="flags of this project", flags=flags_of(a for a in actions if a.dest in own)))
-        others = flags_of(a for a in actions if a.dest not in own)
-        groups.append(Group(title="flags of TRL and Transformers", flags=others))
+    groups: list[Group]
+    if own is None:
+        positional, optional, *others = parser._action_groups
+        first = [*positional._group_actions, *optional._group_actions]
+        groups = [Group(title="flags", flags=flags_of(first))]
+        groups += [Group(title=str(group.title), flags=flags_of(group._group_actions)) for group in others]
+    else:
+        ours = sorted((action for action in actions if action.dest in own), key=lambda action: action.dest != "config")
+        theirs = [action for action in actions if action.dest not in own]
+        groups = [Group(title="flags of this project", flags=flags_of(ours))]
+        groups.append(Group(title=_THEIRS, flags=flags_of(theirs)))
     if name == "baseline":
         for kind in KINDS:
             options = module.parser(kind)._action_groups[-1]
@@ -86,7 +88,7 @@ def flags_of(actions: Iterable[argparse.Action]) -> list[Flag]:
         text, default = described(action)
         choices = [str(choice) for choice in action.choices or ()]
         if choices and action.metavar is None:
-            text = f"{text}; one of {', '.join(choices)}"
+            text = f"{text.rstrip('.')}; one of {', '.join(choices)}"
         value = value_of(action) if action.option_strings else ""
         names = names or [usage_of(action)]
         flags[action.dest] = Flag(names=names, value=value, choices=choices, default=default, help=text)
@@ -102,11 +104,8 @@ def value_of(action: argparse.Action) -> str:
     """What follows a flag: `D [D ...]`; "" for a switch."""
     if action.nargs == 0:
         return ""
-    letter = _LETTERS.get(action.type, "TEXT") if callable(action.type) else "TEXT"  # type: ignore[call-overload]
-    if getattr(action.type, "__name__", "") == "string_to_bool":
-        letter = "BOOL"
-    if action.choices is not None:
-        letter = "NAME"
+    letter = "N" if action.type is int else "X" if action.type is float else "TEXT"
+    letter = "NAME" if action.choices is not None else letter
     name = str(action.metavar or (letter if action.option_strings else action.dest.upper()))
     forms = {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}
     return forms.get(str(action.nargs), name)
@@ -126,7 +125,10 @@ def section(name: str, command: Command) -> str:
     """One command: usage, then a table a group of flags."""
     parts = [f"\n## {name}\n\n{sentence(command['summary'])}\n\n    {command['usage']}\n"]
     for group in command["groups"]:
-        if len(command["groups"]) > 1 and group["title"] not in ("positional arguments", "options"):
+        if group["title"] == _THEIRS and name != "train":
+            parts.append("\nThe flags of TRL and Transformers that [train](#train) takes are taken too.\n")
+            continue
+        if group["title"] != "flags":
             parts.append(f"\n{sentence(group['title'])}\n")
         parts.append("\n| flag | default | what it does |\n| --- | --- | --- |\n")
         parts += [row(flag) for flag in group["flags"]]

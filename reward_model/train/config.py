@@ -54,6 +54,7 @@ class TieRewardConfig(RewardConfig):
         adversarial_start: the epoch from which weights are perturbed.
         adversarial_parameters: a regular expression for the names of the parameters to perturb.
         score_learning_rate: learning rate of the score layer (default: learning_rate).
+        max_length: tokens that a prompt with its responses is cut to, fairly; no battle is left out.
         verbose: print every log entry, as the Trainer does, in place of a bar and one line per evaluation.
     """
 

@@ -7,7 +7,7 @@ Source: https://huggingface.co/docs/trl/script_utils#trl.TrlParser.
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from trl import TrlParser
@@ -38,8 +38,11 @@ class RecipeParser(CommandParser, TrlParser):
         )
         self.own_settings = {"config"} | {name for kind in kinds for name in own_fields(kind)}
         texts = {name: text for kind in kinds for name, text in (inherited_texts(kind) | argument_texts(kind)).items()}
+        letters = {name: letter for kind in kinds for name, letter in value_letters(kind).items()}
         for action in self._actions:
             action.help = action.help or texts.get(action.dest)
+            if action.choices is None and action.nargs != 0:
+                action.metavar = action.metavar or letters.get(action.dest)
 
     def apply_recipe(self, arguments: Sequence[str]) -> list[str]:
         """Takes `--config` out of the arguments and its settings as defaults; returns the other arguments.
@@ -91,6 +94,16 @@ def own_fields(kind: Any) -> set[str]:
     ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
     others = {name for base in kind.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())}
     return set(kind.__dataclass_fields__) - others if ours else set()
+
+
+def value_letters(kind: Any) -> dict[str, str]:
+    """What stands for a field's value in the help: N for a whole number, X for another, BOOL or TEXT."""
+    letters = {int: "N", float: "X", bool: "BOOL"}
+    types = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
+    return {
+        name: "TEXT" if str in members else next((letters[member] for member in members if member in letters), "TEXT")
+        for name, members in types.items()
+    }
 
 
 def inherited_texts(kind: Any) -> dict[str, str]:
