@@ -55,9 +55,9 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of an error about a name that is not known: `; did you mean X?`, or nothing where none is like it."""
+    """What an error says after a name that is not known: ` (did you mean X?)`, or nothing where none is like it."""
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def described(action: argparse.Action) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import re
 from collections.abc import Iterator
 
 # module: (what needs it, the extra of pyproject.toml that brings it)
@@ -56,12 +57,11 @@ def named_extras() -> Iterator[None]:
     except MissingExtraError:
         raise
     except ImportError as error:
-        top = (error.name or "").partition(".")[0]
-        words = set(str(error).lower().replace("`", " ").split())
-        module = next((module for module in EXTRAS if top == module or (not top and module in words)), None)
-        if module is None or importlib.util.find_spec(module) is not None:
-            raise
-        raise MissingExtraError(module) from error
+        named = {error.name.partition(".")[0]} if error.name else set(re.findall("[a-z]+", str(error).lower()))
+        for module in EXTRAS:
+            if module in named and importlib.util.find_spec(module) is None:
+                raise MissingExtraError(module) from error
+        raise
 
 
 def one_line(error: BaseException) -> str:

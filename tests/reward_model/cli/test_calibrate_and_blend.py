@@ -258,4 +258,5 @@ def test_flags_that_do_not_fit_together(arguments: list[str], capsys: pytest.Cap
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert "usage" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
