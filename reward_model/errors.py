@@ -9,17 +9,17 @@ from collections.abc import Iterator
 EXTRAS = {
     "trl": ("training", "train"),
     "accelerate": ("training", "train"),
-    "evaluate": ("metric modules", "train"),
+    "evaluate": ("a metric module", "train"),
     "tensorboard": ("logging to TensorBoard", "train"),
     "deepspeed": ("sharding with ZeRO", "deepspeed"),
-    "bitsandbytes": ("4-bit and 8-bit weights", "quantization"),
-    "lightgbm": ("boosted trees", "baselines"),
+    "bitsandbytes": ("loading in 4 or 8 bits", "quantization"),
+    "lightgbm": ("the boosted-trees baseline", "baselines"),
     "optuna": ("the search for parameters", "baselines"),
-    "simplemma": ("lemmas", "baselines"),
-    "sklearn": ("classical baselines", "baselines"),
-    "skops": ("classical baselines", "baselines"),
+    "simplemma": ("lemmatising", "baselines"),
+    "sklearn": ("the classical baseline", "baselines"),
+    "skops": ("the classical baseline", "baselines"),
     "gradio": ("the demo page", "demo"),
-    "gguf": ("these weights", "gguf"),
+    "gguf": ("a GGUF file", "gguf"),
 }
 
 
