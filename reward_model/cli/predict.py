@@ -118,6 +118,8 @@ def help_out(team: "Team", flags: PredictionFlags, seconds: float | None, starte
     except (ValueError, OSError) as error:
         # The main process does what this one leaves, or meets the same error and says so.
         print(f"process {team.rank}: {' '.join(str(error).split())}", file=sys.stderr)
+    except KeyboardInterrupt:
+        pass  # the main process says so
 
 
 def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Prediction") -> None:
