@@ -7,8 +7,9 @@ battles, backslash escapes where plain CSV cannot be read and they can.
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,12 +24,13 @@ NAMED_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n')
 LINE_END = re.compile(r"\r\n|\n|\r")
 BLANK_LINES = re.compile(r"[\r\n]*")
 BACKSLASH_QUOTE = re.compile(r'\\"(?!")')
-ESCAPED = re.compile(rb'\\(["\\])')
+# A backslash before anything else is a text's own, which a reader of escapes would drop.
+OTHER_BACKSLASH = re.compile(r'\\(?:\\|["\r\n,;\t|])|(\\)', re.DOTALL)
 
 
 @dataclass(frozen=True)
 class CsvLayout:
-    """`names` as the header has them; `skipped_lines` stand before it."""
+    """`names` as the header has them; `skipped_lines` stand before it; `backslashes` escape quotes, not other quotes."""
 
     names: list[str]
     delimiter: str
@@ -40,9 +42,8 @@ class CsvLayout:
         return "" if self.delimiter == "," else f" (read with {self.delimiter!r} between fields)"
 
     def open(self, file: str, limits: Limits) -> pa.NativeFile:
-        """The file as UTF-8 with quotes doubled, as Arrow reads it. Not to be closed while Arrow may read ahead."""
-        stream = as_utf8(open_bytes(file, limits), self.encoding)
-        return pa.PythonFile(_Doubled(stream), mode="r") if self.backslashes else stream
+        """The file as UTF-8. Not to be closed while Arrow may read ahead."""
+        return as_utf8(open_bytes(file, limits), self.encoding)
 
 
 def csv_layout(file: str, wanted: Collection[str], limits: Limits) -> CsvLayout:
@@ -65,14 +66,13 @@ def csv_layout(file: str, wanted: Collection[str], limits: Limits) -> CsvLayout:
     names = _header(file, text, delimiter, limits)
     backslashes = False
     if BACKSLASH_QUOTE.search(text) and not _is_even(text, delimiter, len(names), whole):
-        doubled = ESCAPED.sub(_doubled, text.encode("utf-8", "replace")).decode()
-        if not _is_even(doubled, delimiter, len(names), whole):
+        backslashes = _is_even(text, delimiter, len(names), whole, escapechar="\\", doublequote=False)
+        if not backslashes or any(match[1] for match in OTHER_BACKSLASH.finditer(text)):
             raise InputError(
-                'looks like a file whose quotes are escaped by backslashes (\\"), but not all of them',
+                'looks like a file whose quotes are escaped by backslashes (\\"), but not everything in it is',
                 file=file,
                 fix="write it with quotes doubled",
             )
-        backslashes = True
     return CsvLayout(names, delimiter, encoding, skipped_lines, backslashes)
 
 
@@ -90,11 +90,6 @@ def _read_up_to(stream: Source, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-def _records(text: str, delimiter: str) -> Iterator[list[str]]:
-    """The records that are not blank, quoted strictly. Raises: csv.Error."""
-    return (record for record in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if record)
 
 
 def _first_record(text: str, delimiter: str) -> list[str]:
@@ -130,38 +125,13 @@ def _header(file: str, text: str, delimiter: str, limits: Limits) -> list[str]:
     return names
 
 
-def _is_even(text: str, delimiter: str, width: int, whole: bool) -> bool:
+def _is_even(text: str, delimiter: str, width: int, whole: bool, **dialect: Any) -> bool:
     """Whether the records, strictly read, are all as long as the header; the last one may be cut short."""
     widths: list[int] = []
     try:
-        widths.extend(len(record) for record in _records(text, delimiter))
+        records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **dialect)
+        widths.extend(len(record) for record in records if record)
     except csv.Error as error:
         if whole or "unexpected end" not in str(error):
             return False
     return set(widths if whole else widths[:-1]) <= {width}
-
-
-def _doubled(escaped: re.Match[bytes]) -> bytes:
-    return b'""' if escaped[1] == b'"' else b"\\"
-
-
-class _Doubled(io.RawIOBase):
-    """A stream whose quotes are escaped by backslashes, with quotes doubled instead; other backslashes are text."""
-
-    def __init__(self, source: Source):
-        self._source, self._rest = source, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._rest
-        while True:
-            more = self._source.read(1 << 18)
-            data += more
-            # A run of backslashes may go on in the next bytes.
-            cut = len(data.rstrip(b"\\")) if more else len(data)
-            if cut or not more:
-                break
-        self._rest = data[cut:]
-        return ESCAPED.sub(_doubled, data[:cut])

@@ -99,7 +99,11 @@ def _open_csv(
             skip_rows_after_names=1,
         ),
         parse_options=pa.csv.ParseOptions(
-            delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=note
+            delimiter=layout.delimiter,
+            escape_char="\\" if layout.backslashes else False,
+            double_quote=not layout.backslashes,
+            newlines_in_values=True,
+            invalid_row_handler=note,
         ),
         # Binary, not string: a cell that is not UTF-8 is repaired below instead of ending the run.
         convert_options=pa.csv.ConvertOptions(include_columns=kept, column_types={name: pa.binary() for name in kept}),

@@ -48,7 +48,11 @@ def document_rows(file: str, document: Any, wanted: Collection[str]) -> Iterable
     if len(known) >= 2:
         return _columns_or_battle(file, document, known)
     rows = list(document.values())
-    if rows and all(isinstance(row, dict) and len(_known(row, wanted)) >= 2 for row in rows) and not _are_tables(rows):
+    if (
+        rows
+        and all(isinstance(row, dict) and len(_known(row, wanted)) >= 2 for row in rows)
+        and not _are_tables(rows, wanted)
+    ):
         return rows
     return _wrapped_rows(file, document, wanted)
 
@@ -59,9 +63,13 @@ def _known(row: Mapping[str, Any], wanted: Collection[str]) -> dict[str, str]:
     return {name: known for name, known in zip(names, known_names(names, wanted), strict=True) if known is not None}
 
 
-def _are_tables(rows: list[Any]) -> bool:
+def _are_tables(rows: list[Any], wanted: Collection[str]) -> bool:
     """Whether the objects are tables by column, such as the parts of a data set, rather than battles."""
-    return all(isinstance(value, dict) for row in rows for value in row.values())
+    return any(
+        isinstance(row[name], list | dict) and known not in LIST_CELLS
+        for row in rows
+        for name, known in _known(row, wanted).items()
+    )
 
 
 def _split_rows(file: str, names: list[Any], rows: list[Any]) -> list[dict[str, Any]]:
@@ -100,11 +108,14 @@ def _columns_or_battle(file: str, document: dict[str, Any], known: dict[str, str
                 )
         kept = {name: value for name, value in columns.items() if value.keys() == first.keys()}
         return [{name: column[row] for name, column in kept.items()} for row in first]
-    if not lists or (len(lists) < len(cells) and all(known[name] in LIST_CELLS for name in lists)):
-        return [document]
-    by_column = all(known[name] not in LIST_CELLS for name in cells if name in lists) or any(
-        known[name] not in LIST_CELLS for name in lists
+    one_vote = any(
+        isinstance(value, dict) and not any(isinstance(share, list | dict) for share in value.values())
+        for name, value in document.items()
+        if known.get(name) in OBJECT_CELLS
     )
+    if one_vote or not lists or (len(lists) < len(cells) and all(known[name] in LIST_CELLS for name in lists)):
+        return [document]
+    by_column = any(known[name] not in LIST_CELLS for name in lists)
     if not by_column:
         by_column = any(isinstance(cell, list) for name in lists for cell in document[name])
     longest = max(len(document[name]) for name in lists)

@@ -74,7 +74,7 @@ def _sized_rows(file: str, wanted: Collection[str], limits: Limits) -> Iterator[
         return
     text = read_whole(file, lines, limits, first)
     try:
-        document = (head if isinstance(head, dict) else parse_document(text)) if text.strip() else []
+        document = parse_document(text) if text.strip() else []
     except ValueError as error:
         raise InputError(f"not JSON ({error})", file=file, row=1, found=text[:200]) from error
     for row in document_rows(file, document, wanted):

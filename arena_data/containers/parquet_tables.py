@@ -16,7 +16,7 @@ from arena_data.containers.limits import Limits
 ROWS_PER_BLOCK = 4096
 BLOCK_BYTES = 32 << 20
 # A few repeated values of megabytes take little room in a file and much in memory: it is decoded a few rows at a time.
-ROWS_PER_READ = 256
+ROWS_PER_READ = 64
 
 
 def parquet_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterator[Block]:
@@ -30,6 +30,7 @@ def parquet_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterat
     kept = [names[place] for place in places.values()]
     row, waiting = 1, list[pa.RecordBatch]()
     for batch in parquet.iter_batches(batch_size=ROWS_PER_READ, columns=kept):
+        batch = _decoded(batch)
         _check_sizes(file, row + sum(part.num_rows for part in waiting), batch, limits)
         waiting.append(batch)
         rows = sum(part.num_rows for part in waiting)
@@ -48,6 +49,14 @@ def _value_block(
         for name, place in places.items():
             columns[name] += batch.column(names[place]).to_pylist()
     return Block(file, row, columns, tuple(names))
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with categories as the texts they stand for, so that sizes say what the rows take."""
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _check_sizes(file: str, row: int, batch: pa.RecordBatch, limits: Limits) -> None:

@@ -150,6 +150,8 @@ def people_verdicts(block: Block, *, chosen: bool = False) -> list[Verdict | Non
         for index, tie in enumerate(block.each("tie", "does not say whether it is a tie", as_bool)):
             try:
                 by_row[index] = with_tie(by_row[index], tie)
+                if chosen and tie is False and by_row[index] is None:
+                    by_row[index] = A  # Whichever side it is on, the chosen answer won.
             except ValueError as error:
                 raise block.error(index, "tie", "contradicts another column", error) from None
     return by_row
