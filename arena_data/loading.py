@@ -202,7 +202,7 @@ def hub_files(repo: str, streaming: bool = False) -> list[str]:
             folder = snapshot_download(
                 name, repo_type="dataset", revision=revision or None, allow_patterns=[f"*{end}" for end in ENDINGS]
             )
-            names = sorted(glob.glob(os.path.join(glob.escape(folder), "**", "*"), recursive=True))
+            names = matching_files(os.path.join(glob.escape(folder), "**", "*"))
             files = [file for file in names if file.endswith(ENDINGS)]
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         raise InputError(

@@ -1,5 +1,6 @@
 """The builder: every container and compression, cached by content, streamed alike, fast and careful roads agreeing."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -21,8 +22,9 @@ from hypothesis import strategies as st
 from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.reading.builder import ArenaBattles, _table
+from arena_data.reading.families import WANTED
 from arena_data.reading.files import read_blocks
-from arena_data.reading.formats import WANTED, BlockReader
+from arena_data.reading.formats import BlockReader
 from arena_data.schema import FEATURES
 
 Row = dict[str, Any]
@@ -239,6 +241,16 @@ def test_the_row_of_another_length_is_found_after_long_rows(tmp_path: Path, load
     assert info.value.row == 3001
 
 
+def test_a_reader_left_half_read_takes_no_bytes_of_the_next(tmp_path: Path) -> None:
+    """Arrow reads ahead in a thread; were its file closed meanwhile, it would read on from whatever has its number next."""
+    rows = long_rows()[:800]
+    (tmp_path / "f.csv").write_bytes(content(rows, ".csv"))
+    for _ in range(60):
+        with contextlib.closing(read_blocks(str(tmp_path / "f.csv"), WANTED)) as blocks:
+            next(blocks)
+        assert sum(map(len, read_blocks(str(tmp_path / "f.csv"), WANTED))) == len(rows)
+
+
 # -- the fast road and the careful one ------------------------------------------------------------------------------
 
 ODD = [
@@ -302,7 +314,7 @@ def test_a_file_left_half_read_can_be_collected_while_a_thread_starts(tmp_path: 
     script = f"""
 import gc, threading
 from arena_data.reading.files import read_blocks
-from arena_data.reading.formats import WANTED
+from arena_data.reading.families import WANTED
 file = {str(REPOSITORY / "arena_data" / "sample.csv")!r}
 for _ in range(20):
     blocks = read_blocks(file, WANTED)
@@ -311,5 +323,5 @@ for _ in range(20):
         blocks.close()
 print("done")
 """
-    found = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert found.stdout == "done\n", found.stderr
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "done\n", done.stderr
