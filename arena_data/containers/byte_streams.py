@@ -35,8 +35,10 @@ MARKS = {
 }
 UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
-# An accented letter of Western Europe with a letter beside it, or a typographic mark of Windows.
-WESTERN = re.compile(rb"[A-Za-z][\xc0-\xff]{1,2}|[\xc0-\xff]{1,2}[A-Za-z]|(?<![\x80-\xff])[\x80-\xbf](?![\x80-\xff])")
+# An accented letter or a typographic mark on its own, or two in a word; other alphabets come in longer runs.
+WESTERN = re.compile(
+    rb"(?<![\x80-\xff])(?:[\x80-\xff](?![\x80-\xff])|(?<=[A-Za-z])[\xc0-\xff]{2}|[\xc0-\xff]{2}(?=[A-Za-z]))"
+)
 
 
 class Source(Protocol):

@@ -45,7 +45,7 @@ def test_encodings_with_a_mark(encoding: str, name: str, tmp_path: Path) -> None
 
 
 def test_latin_1_and_windows_1252(tmp_path: Path) -> None:
-    for word, encoding in (("Größe, café", "latin-1"), ("naïve “façade” – 5 €", "cp1252")):
+    for word, encoding in (("Größe, café", "latin-1"), ("à l'été", "latin-1"), ("naïve “façade” – 5 €", "cp1252")):
         rows = [row | {"response_a": f"{word} {row['id']}"} for row in PLAIN]
         assert rows_of(load(tmp_path, "f.csv", csv_text(rows).encode(encoding))) == as_turns(rows)
 
