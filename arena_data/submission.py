@@ -14,13 +14,11 @@ import numpy.typing as npt
 
 from arena_data.errors import InputError
 from arena_data.file_io import write_atomically
-from arena_data.reading.verdicts import SUM_TOLERANCE
+from arena_data.schema import SUM_TOLERANCE
 
 COLUMNS = ("winner_model_a", "winner_model_b", "winner_tie")
 NEEDS_QUOTES = re.compile(r'[",\r\n]|^\s|\s$')
 DIGITS = 9  # three such numbers sum to 1 within 2e-9
-
-ROUNDING = 1e-9  # 0.34 three times is 1.02, and a little more in binary
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -85,13 +83,13 @@ def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray
                 ids[name] = row
                 values.append([_share(path, row, column, cells[column]) for column in COLUMNS])
                 total = sum(values[-1])
-                if abs(total - 1) > SUM_TOLERANCE + ROUNDING:
+                if abs(total - 1) > SUM_TOLERANCE:
                     raise InputError(
                         f"the three shares sum to {total:g}",
                         file=path,
                         row=row,
                         found=values[-1],
-                        expected=f"a sum of 1, within {SUM_TOLERANCE}",
+                        expected=f"a sum of 1, within {SUM_TOLERANCE:g}",
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error

@@ -12,6 +12,7 @@ from typing import Any
 from arena_data.containers.block import Block
 from arena_data.errors import InputError
 from arena_data.reading.text_cells import parse_cell
+from arena_data.schema import SUM_TOLERANCE
 
 Verdict = tuple[float, float, float]
 
@@ -35,8 +36,6 @@ WINNERS: dict[str, Verdict] = {
     "b>a": B,
     "a=b": TIE,
 }
-# Probabilities written with two decimals, or rounded to bfloat16, still count as summing to 1: 0.33 three times does.
-SUM_TOLERANCE = 0.02
 BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
@@ -111,7 +110,7 @@ def from_probabilities(values: Mapping[str, Any] | Sequence[Any]) -> Verdict:
     """
     numbers = _three(values)
     total = sum(numbers)
-    if abs(total - 1) > SUM_TOLERANCE + 1e-9:  # 0.34 three times is a little more than 1.02 in binary
+    if abs(total - 1) > SUM_TOLERANCE:
         raise ValueError(f"a sum of 1, not {total:g}")
     return (numbers[0] / total, numbers[1] / total, numbers[2] / total)
 

@@ -78,7 +78,7 @@ def mutated(draw: st.DrawFn) -> tuple[str, bytes, int]:
     late = draw(st.booleans())
     if late:
         data = PRESSED[pressed](data)
-    changes = draw(st.integers(0, 4))
+    changes = draw(st.integers(0, 2))
     for _ in range(changes):
         place = draw(st.integers(0, max(0, len(data) - 1)))
         action = draw(st.sampled_from(["cut", "flip", "insert", "delete", "repeat", "swap"]))

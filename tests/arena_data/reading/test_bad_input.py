@@ -331,17 +331,17 @@ def test_an_error_holds_no_megabyte(write: Any, error_of: Any) -> None:
 
 def forbidden(source: str) -> list[str]:
     """Calls that run text as code, imports that unpickle, and remote code switched on."""
-    found = []
+    names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
-                found.append(node.func.id)
+                names.append(node.func.id)
             switched_on = [k.arg for k in node.keywords if isinstance(k.value, ast.Constant) and k.value.value is True]
-            found += [name for name in switched_on if name in ("trust_remote_code", "allow_pickle")]
+            names += [name for name in switched_on if name in ("trust_remote_code", "allow_pickle")]
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
-            found += [m for m in modules if m.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle")]
-    return found
+            names += [m for m in modules if m.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle")]
+    return names
 
 
 def test_no_code_here_runs_text_or_unpickles() -> None:
@@ -351,6 +351,6 @@ def test_no_code_here_runs_text_or_unpickles() -> None:
         pytest.skip("not a git checkout")
     files = [REPOSITORY / name for name in listed.stdout.splitlines()]
     assert len(files) > 10
-    found = {str(file): forbidden(file.read_text(encoding="utf-8")) for file in files if file.exists()}
-    assert not {file: calls for file, calls in found.items() if calls}
+    calls_by_file = {str(file): forbidden(file.read_text(encoding="utf-8")) for file in files if file.exists()}
+    assert not {file: calls for file, calls in calls_by_file.items() if calls}
     assert forbidden("import pickle\neval(x)\nf(trust_remote_code=True)") == ["pickle", "eval", "trust_remote_code"]
