@@ -85,7 +85,7 @@ def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray
                 total = sum(values[-1])
                 if abs(total - 1) > SUM_TOLERANCE:
                     raise InputError(
-                        f"the three shares sum to {total:g}",
+                        f"the three shares do not sum to 1 but to {total:g}",
                         file=path,
                         row=row,
                         found=values[-1],

@@ -128,7 +128,7 @@ def _columns_or_battle(file: str, document: dict[str, Any], known: dict[str, str
             file=file,
             fix="write a list of objects, one a battle",
         )
-    uneven = [name for name in cells if name not in lists or len(document[name]) != longest]
+    uneven = [name for name in known if not isinstance(document[name], list) or len(document[name]) != longest]
     if uneven:
         raise InputError(
             "looks like JSON by column, with columns of different lengths",

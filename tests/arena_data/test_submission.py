@@ -42,7 +42,7 @@ def test_rounded_probabilities_are_divided_by_their_sum(shares: tuple[float, ...
 
 def test_a_sum_beyond_rounding_is_refused_with_its_row(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text(HEADER + "1,0.33,0.33,0.33\n2,0.32,0.32,0.32\n")
-    with pytest.raises(InputError, match=r"row 2: the three shares sum to 0\.96"):
+    with pytest.raises(InputError, match=r"row 2: the three shares do not sum to 1 but to 0\.96"):
         read_submission(tmp_path / "s.csv")
 
 

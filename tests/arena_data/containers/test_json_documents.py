@@ -68,6 +68,7 @@ def test_columns_without_an_id_may_be_turns(tmp_path: Path) -> None:
         ({"columns": ["id", "prompt"], "data": [["1"]]}, "orient 'split', with a row of another length"),
         ({"id": [1, 2], "prompt": ["p"], "response_a": ["a", "b"], "response_b": ["a", "b"]}, "different lengths"),
         ({"id": {"0": 1}, "prompt": {"1": "p"}, "response_a": {"0": 1}, "response_b": {"0": 1}}, "different rows"),
+        ({**columns_of(PLAIN), "votes": {"model_a": [1, 0, 0], "tie": [0, 1, 1]}}, "different lengths"),
         ({"train": PLAIN, "test": PLAIN}, "several tables: 'train', 'test'"),
         ({"version": 1, "note": "x"}, "its columns are 'version', 'note'"),
     ],
