@@ -1,6 +1,6 @@
 """CSV files as blocks of text cells, by Arrow. Text is never guessed at: an id with leading zeros stays what it is."""
 
-import contextlib
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -16,6 +16,8 @@ from arena_data.errors import InputError
 # Arrow reads dozens of its blocks ahead: small ones keep memory low, and are joined into blocks worth parsing at once.
 READ_BYTES = 256 << 10
 BLOCK_BYTES = 2 << 20
+# What Arrow says in a single thread. Its handler of invalid rows would fail, aloud, on bytes that are not UTF-8.
+UNEVEN_ROW = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+)")
 
 
 def csv_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterator[Block]:
@@ -25,9 +27,8 @@ def csv_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterator[B
     done, read_bytes = 0, READ_BYTES
     while True:
         seen = 0
-        invalid: list[pa.csv.InvalidRow] = []
         try:
-            reader = _open_csv(file, layout, places, invalid, read_bytes, limits)
+            reader = _open_csv(file, layout, places, read_bytes, limits)
             waiting: list[pa.RecordBatch] = []
             waiting_bytes = 0
             for batch in reader:
@@ -46,12 +47,12 @@ def csv_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterator[B
                 yield Block(file, 1, {name: [] for name in places}, tuple(layout.names))
             return
         except pa.ArrowInvalid as error:
-            if invalid:
+            if uneven := UNEVEN_ROW.search(str(error)):
                 raise InputError(
                     f"a row of another length{layout.describe()}",
                     file=file,
-                    row=_uneven_row(file, layout, places, read_bytes, limits),
-                    found=f"{invalid[0].actual_columns} cells",
+                    row=int(uneven[1]) - 1 - layout.skipped_lines,  # Arrow counts the header, and the lines before it.
+                    found=f"{uneven[2]} cells",
                     expected=f"{len(layout.names)}, as in the header",
                     fix="is a quote left open, or the file cut short?",
                 ) from error
@@ -74,19 +75,14 @@ def _open_csv(
     file: str,
     layout: CsvLayout,
     places: Mapping[str, int],
-    invalid: list[pa.csv.InvalidRow],
     read_bytes: int,
     limits: Limits,
 ) -> pa.csv.CSVStreamingReader:
-    """A reader of the columns at `places`, as bytes; a row of another length goes to `invalid` and ends it.
+    """A reader of the columns at `places`, as bytes.
 
     The stream is not closed here: Arrow's reader reads ahead in a thread that a caller cannot wait for. A file that is
     closed meanwhile gives its number to the next one opened, whose first bytes the late read would take.
     """
-
-    def note(row: pa.csv.InvalidRow) -> str:
-        invalid.append(row)
-        return "error"
 
     kept = [f"f{place}" for place in places.values()]
     return pa.csv.open_csv(
@@ -103,21 +99,10 @@ def _open_csv(
             escape_char="\\" if layout.backslashes else False,
             double_quote=not layout.backslashes,
             newlines_in_values=True,
-            invalid_row_handler=note,
         ),
         # Binary, not string: a cell that is not UTF-8 is repaired below instead of ending the run.
         convert_options=pa.csv.ConvertOptions(include_columns=kept, column_types={name: pa.binary() for name in kept}),
     )
-
-
-def _uneven_row(file: str, layout: CsvLayout, places: Mapping[str, int], read_bytes: int, limits: Limits) -> int | None:
-    """The number of the first row that is not as long as the header, from a reading that stops nowhere before it."""
-    invalid: list[pa.csv.InvalidRow] = []
-    with contextlib.suppress(pa.ArrowInvalid):
-        for _ in _open_csv(file, layout, dict(list(places.items())[:1]), invalid, read_bytes, limits):
-            pass
-    # Arrow counts the header, and the lines before it.
-    return invalid[0].number - 1 - layout.skipped_lines if invalid else None
 
 
 def _text_block(

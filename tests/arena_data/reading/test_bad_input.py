@@ -293,6 +293,12 @@ def test_a_file_that_is_not_what_its_name_says(name: str, content: bytes, says: 
     assert str(file) in str(error_of(file)) and says in str(error_of(file)), error_of(file)
 
 
+def test_a_row_of_another_length_with_bytes_that_are_not_utf8(write: Any, error_of: Any, capfd: Any) -> None:
+    rows = kaggle_line({"prompt": '["é"]'}).encode() + b"2,caf\x80\n" + GOOD.encode()
+    assert error_of(write("f.csv", HEADER.encode() + rows)).row == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_broken_line_of_json_is_named_by_its_row(write: Any, error_of: Any) -> None:
     row = json.dumps({"prompt": "p", "response_a": "a", "response_b": "b", "winner": "tie"})
     for broken in (row[:-4], "17", "[[["):
