@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= arena_data/sample.csv
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench leaderboard scale clean
+.PHONY: setup demo test fuzz lint bench leaderboard scale clean
 
 setup: .venv/.setup
 
@@ -34,6 +34,10 @@ demo: .venv/.setup
 
 test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Every reader against thousands of broken files: minutes.
+fuzz: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz --fuzz 5000 -s tests/hostile
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

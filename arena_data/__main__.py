@@ -21,9 +21,9 @@ from arena_data.exploration.report import render
 from arena_data.exploration.shares import Figures
 from arena_data.exploration.statistics import describe
 from arena_data.file_io import check_folder, check_output, write_atomically
-from arena_data.loading import load_battles
+from arena_data.loading import load_battles, local_files
 from arena_data.splits.teacher import write_taught
-from arena_data.splits.write_split import write_split
+from arena_data.splits.write_split import PARTS, write_split
 from arena_data.webpage.drawing import percent
 
 
@@ -66,16 +66,21 @@ def _summary(figures: Figures, page: Path | None) -> str:
     return "; ".join(parts) + (f"; page: {page}" if page else "")
 
 
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Raises: InputError where a file to write cannot be, is one of those read, or is written twice."""
+    used = [file for source in options.files for file in (source, *local_files(source))] + (options.teacher or [])
+    outputs = [file for file in (options.report, options.output) if file is not None]
+    if options.split is not None:
+        outputs += [check_folder(options.split) / f"{part}.jsonl" for part in PARTS]
+    for place, output in enumerate(outputs):
+        check_output(output, *used, *outputs[:place])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     options = _parse(arguments)
     try:
-        if options.report is not None:
-            check_output(options.report, *options.files)
-        if options.split is not None:
-            check_folder(options.split)
-        if options.output is not None:
-            check_output(options.output, *options.files, *options.teacher)
+        _check_outputs(options)
         battles = load_battles(options.files, labels="optional")
         assert isinstance(battles, datasets.Dataset)  # streaming was not asked for
         if options.split is not None:

@@ -5,17 +5,19 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import datasets
 import pyarrow as pa
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from arena_data.containers.byte_streams import COMPRESSIONS, CONTAINERS
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.file_io import content_hash, fingerprint
 from arena_data.quiet import quiet_datasets
 from arena_data.reading.builder import CODE_HASH, ArenaBattles
-from arena_data.reading.files import COMPRESSIONS, CONTAINERS
 from arena_data.reading.formats import Labels
 from arena_data.schema import FEATURES
 
@@ -29,6 +31,7 @@ def load_battles(
     labels: Labels = "optional",
     streaming: bool = False,
     cache_dir: str | None = None,
+    limits: Limits = LIMITS,
 ) -> datasets.Dataset | datasets.IterableDataset:
     """Battles with the columns of `arena_data.schema.FEATURES`, in the order of the sources and their rows.
 
@@ -38,6 +41,7 @@ def load_battles(
         labels: "required" for training, "optional" for prediction; see `arena_data.reading.formats.BlockReader`.
         streaming: read rows as they are asked for, with no cache written.
         cache_dir: where the Arrow files go; the default of `datasets` if not given.
+        limits: sizes beyond which a file is refused.
 
     Raises: InputError, one line, for anything that cannot be read.
     """
@@ -48,6 +52,7 @@ def load_battles(
         raise InputError("no source of battles given", expected="a file, a glob or a Hub id")
     # A name may hold the characters of a pattern; `expand` has already resolved those that are patterns.
     for file in files:
+        _check_name(file)
         if "://" not in file and "::" in os.path.abspath(file):
             raise InputError(
                 "has '::' in its name, which `datasets` takes for a chain of URLs", file=file, fix="rename it"
@@ -57,7 +62,10 @@ def load_battles(
         # `datasets` knows a file by its name, size and time; another content under the same three must be read again.
         contents = [] if streaming else [content_hash(file) for file in files if os.path.isfile(file)]
         key = fingerprint(code=CODE_HASH, contents=contents)
-        builder = ArenaBattles(data_files={"train": patterns}, cache_dir=cache_dir, labels=labels, hash=key)
+        chosen = {name: size for name, size in asdict(limits).items() if size != getattr(LIMITS, name)} or None
+        builder = ArenaBattles(
+            data_files={"train": patterns}, cache_dir=cache_dir, labels=labels, limits=chosen, hash=key
+        )
         if streaming:
             return builder.as_streaming_dataset(split="train")
         with quiet_datasets(), _frugal():
@@ -99,6 +107,7 @@ def expand(source: str, streaming: bool = False) -> list[str]:
     """The files a source stands for: itself, what a glob matches (sorted), or the data files of a Hub dataset."""
     if "://" in source:
         return [source]
+    _check_name(source)
     if os.path.isdir(source):
         raise InputError("is a directory", file=source, expected="a file", fix=f"name the files: '{source}/*.parquet'")
     if os.path.exists(source):
@@ -106,13 +115,76 @@ def expand(source: str, streaming: bool = False) -> list[str]:
             raise InputError("cannot be read (permission denied)", file=source)
         return [source]
     if glob.has_magic(source):
-        matches = sorted(file for file in glob.glob(source, recursive=True) if os.path.isfile(file))
+        matches = matching_files(source)
         if not matches:
             raise InputError("the pattern matches no file", file=source)
         return matches
     if HUB_ID.fullmatch(source) and not source.endswith(ENDINGS):
         return hub_files(source, streaming)
     raise InputError("no such file", file=source, expected="a file, a glob or a Hub dataset's user/name")
+
+
+def _check_name(name: str) -> None:
+    """Raises: InputError for a name that `datasets` and JSON cannot hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        raise InputError("has a name that is not UTF-8", file=shown, fix="rename it") from None
+    if "\0" in name:
+        raise InputError("has a NUL in its name", file=name.replace("\0", "\\0"), fix="rename it")
+
+
+def local_files(source: str) -> list[str]:
+    """The files on this machine that a source stands for; none for a URL or a Hub id, which is not looked up."""
+    if "://" in source or os.path.exists(source) or not glob.has_magic(source):
+        return [source] if os.path.exists(source) else []
+    return matching_files(source)
+
+
+def matching_files(pattern: str) -> list[str]:
+    """The files that match a glob, sorted. `**` goes into each folder once, links to folders that hold it included."""
+    before, stars, after = _split_recursive(pattern)
+    if not stars:
+        return sorted(file for file in glob.glob(pattern) if os.path.isfile(file))
+    matches: set[str] = set()
+    for start in glob.glob(before) if before else [""]:
+        for folder in _folders(start):
+            inner = os.path.join(glob.escape(folder), after) if folder else after
+            matches.update(matching_files(inner))
+    return sorted(matches)
+
+
+def _split_recursive(pattern: str) -> tuple[str, str, str]:
+    """A pattern before its first `**`, that, and what comes after it: a pattern itself."""
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        return pattern, "", ""
+    place = parts.index("**")
+    rest = os.sep.join(part for part in parts[place + 1 :])
+    return os.sep.join([*parts[:place], ""]), "**", rest or "*"
+
+
+def _folders(start: str) -> Iterator[str]:
+    """A folder and all below it that are not hidden, each once, real folders before links to them."""
+    visited: set[str] = set()
+    waiting = [start]
+    while waiting:
+        folder = waiting.pop()
+        real = os.path.realpath(folder or os.curdir)
+        if real in visited or not os.path.isdir(real):
+            continue
+        visited.add(real)
+        yield folder
+        try:
+            entries = [entry for entry in os.scandir(real) if not entry.name.startswith(".") and entry.is_dir()]
+        except OSError:
+            continue  # as `glob` does with a folder that may not be read
+        entries.sort(key=lambda entry: (not entry.is_symlink(), entry.name), reverse=True)
+        links = [entry for entry in entries if entry.is_symlink()]
+        others = [entry for entry in entries if not entry.is_symlink()]
+        waiting = [os.path.join(folder, entry.name) for entry in links] + waiting
+        waiting += [os.path.join(folder, entry.name) for entry in others]
 
 
 def hub_files(repo: str, streaming: bool = False) -> list[str]:
@@ -130,7 +202,7 @@ def hub_files(repo: str, streaming: bool = False) -> list[str]:
             folder = snapshot_download(
                 name, repo_type="dataset", revision=revision or None, allow_patterns=[f"*{end}" for end in ENDINGS]
             )
-            names = sorted(glob.glob(os.path.join(glob.escape(folder), "**", "*"), recursive=True))
+            names = matching_files(os.path.join(glob.escape(folder), "**", "*"))
             files = [file for file in names if file.endswith(ENDINGS)]
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         raise InputError(

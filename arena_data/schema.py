@@ -8,6 +8,10 @@ import datasets
 
 LABELS = ("A", "B", "tie")
 
+# Probabilities written with two decimals, or rounded to bfloat16, still count as summing to 1: 0.33 three times does.
+# What is added is binary's own rounding: 0.34 three times is a little more than 1.02.
+SUM_TOLERANCE = 0.02 + 1e-9
+
 FEATURES = datasets.Features(
     {
         # As the file gives it (an integer beyond 32 bits stays exact); made from file and row where the file has none.

@@ -5,8 +5,8 @@ not, with verdicts (one-hot or fractions) read the same way.
 """
 
 import csv
-import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from arena_data.errors import InputError
 from arena_data.file_io import write_atomically
+from arena_data.schema import SUM_TOLERANCE
 
 COLUMNS = ("winner_model_a", "winner_model_b", "winner_tie")
+NEEDS_QUOTES = re.compile(r'[",\r\n]|^\s|\s$')
 DIGITS = 9  # three such numbers sum to 1 within 2e-9
-SUM_TOLERANCE = 1e-3
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -43,17 +44,22 @@ def write_submission(
     if not (np.isfinite(checked).all() and (checked >= 0).all() and np.allclose(checked.sum(axis=1), 1, atol=1e-6)):
         raise ValueError("probabilities must be finite, at least 0, and sum to 1 in each row")
     more = {name: np.asarray(values, dtype=np.float64) for name, values in (extra or {}).items()}
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["id", *COLUMNS, *more])
+    lines = [",".join(map(_quoted, ("id", *COLUMNS, *more)))]
     for row, name in enumerate(ids):
         values = [f"{value:.{DIGITS}f}" for value in checked[row]]
-        writer.writerow([name, *values, *(f"{column[row]:.6g}" for column in more.values())])
-    write_atomically(path, stream.getvalue())
+        lines.append(",".join([_quoted(name), *values, *(f"{column[row]:.6g}" for column in more.values())]))
+    write_atomically(path, "\n".join([*lines, ""]))
+
+
+def _quoted(text: str) -> str:
+    """A cell of CSV. The csv module leaves a carriage return unquoted where lines end otherwise, and loses it."""
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if NEEDS_QUOTES.search(text) else text
 
 
 def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
     """Ids and float64 [n, 3], rows divided by their sums. Further columns are passed over.
+
+    Probabilities may be rounded, as 0.33 or in bfloat16: their sum may differ from 1 by `SUM_TOLERANCE`.
 
     Raises: InputError for a missing column, a doubled or empty id, or a row that is not three shares of 1.
     """
@@ -76,9 +82,14 @@ def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray
                     raise InputError(what, file=path, row=row, column="id", found=name, expected="an id of its own")
                 ids[name] = row
                 values.append([_share(path, row, column, cells[column]) for column in COLUMNS])
-                if abs(sum(values[-1]) - 1) > SUM_TOLERANCE:
+                total = sum(values[-1])
+                if abs(total - 1) > SUM_TOLERANCE:
                     raise InputError(
-                        "the three shares do not sum to 1", file=path, row=row, found=values[-1], expected="a sum of 1"
+                        f"the three shares do not sum to 1 but to {total:g}",
+                        file=path,
+                        row=row,
+                        found=values[-1],
+                        expected=f"a sum of 1, within {SUM_TOLERANCE:g}",
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
@@ -86,12 +97,12 @@ def read_submission(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray
     return list(ids), shares / shares.sum(axis=1, keepdims=True)
 
 
-def align(ids: Sequence[str], found: Sequence[str], values: FloatArray, file: str | os.PathLike[str]) -> FloatArray:
-    """The rows of `values`, whose ids are `found`, in the order of `ids`; rows of other ids are left out.
+def align(ids: Sequence[str], file_ids: Sequence[str], values: FloatArray, file: str | os.PathLike[str]) -> FloatArray:
+    """The rows of `values`, whose ids are `file_ids`, in the order of `ids`; rows of other ids are left out.
 
     Raises: InputError for an id that `file` has not.
     """
-    place = {name: row for row, name in enumerate(found)}
+    place = {name: row for row, name in enumerate(file_ids)}
     if missing := [name for name in ids if name not in place]:
         raise InputError(
             f"{len(missing)} of {len(ids)} ids are missing",

@@ -17,3 +17,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.helpers.tiny_models import save_tiny_bert  # seconds to import
 
     return save_tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=int, default=0, help="how many examples `pytest -m fuzz` tries, of each kind")

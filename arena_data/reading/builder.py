@@ -10,26 +10,31 @@ Used as a class, since `load_dataset` runs no scripts any more
 `arena_data.loading.load_battles` does that, takes Hub ids too, and says what is wrong in one line.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import pyarrow as pa
 import xxhash
 from datasets.builder import Key
 
-from arena_data.errors import InputError
+from arena_data.containers.byte_streams import container
+from arena_data.containers.limits import Limits
 from arena_data.reading.cleaning import clean_turns, is_blank
-from arena_data.reading.files import container, read_blocks
-from arena_data.reading.formats import WANTED, BlockReader, Draft, Labels, Segment
+from arena_data.reading.families import WANTED
+from arena_data.reading.files import read_blocks
+from arena_data.reading.formats import BlockReader, Draft, Labels, Segment
+from arena_data.reading.ids import Content, IdRegister, content_of, has_votes
 from arena_data.schema import FEATURES
 
 # A change to how rows are read must not be served from a cache that an older version filled.
-_SOURCES = (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "schema.py")
+_PACKAGE = Path(__file__).parents[1]
+_SOURCES = (*sorted(_PACKAGE.glob("reading/*.py")), *sorted(_PACKAGE.glob("containers/*.py")), _PACKAGE / "schema.py")
 CODE_HASH = hashlib.blake2b(b"".join(path.read_bytes() for path in _SOURCES), digest_size=8).hexdigest()
 
 VERSION = datasets.Version("1.0.0")
@@ -41,6 +46,8 @@ class ArenaConfig(datasets.BuilderConfig):
 
     version: datasets.Version = VERSION
     labels: Labels = "optional"
+    # Those of `arena_data.containers.limits.Limits` that differ, by name: plain values, which make the cache's name.
+    limits: dict[str, int] | None = None
 
 
 class ArenaBattles(datasets.ArrowBasedBuilder):
@@ -71,51 +78,34 @@ class ArenaBattles(datasets.ArrowBasedBuilder):
 
     def _generate_tables(self, files: Sequence[tuple[str, str]]) -> Iterator[tuple[Key, pa.Table]]:
         register = IdRegister()
+        limits = Limits(**(self.config.limits or {}))
         for file_index, (name, path) in enumerate(files):
-            reader = BlockReader(name, self.config.labels)
-            with closing(read_blocks(path if path.endswith(Path(name).suffix) else name, WANTED)) as blocks:
+            local = path if path.endswith(Path(name).suffix) else name
+            reader = BlockReader(name, self.config.labels, local, limits)
+            contents = functools.partial(_contents, name, local, limits)
+            with closing(read_blocks(local, WANTED, limits)) as blocks:
                 for block_index, block in enumerate(blocks):
                     segments, others = reader.read(block)
-                    others["id"] = register.add(others["id"], name, file_index, block.first_row)
+                    votes = contents if has_votes(block) else None
+                    others["id"] = register.add(others["id"], name, file_index, block.first_row, votes)
                     yield Key(file_index, block_index), _table(segments, others)
 
 
-@dataclass
-class IdRegister:
-    """The ids seen so far, to refuse one that comes twice; block by block, since rows are many and doubles rare."""
-
-    seen: set[str] = field(default_factory=set)
-    blocks: list[tuple[str, int, list[str]]] = field(default_factory=list)
-
-    def add(self, ids: list[Any], file: str, file_index: int, first_row: int) -> list[str]:
-        """Ids as text; rows without one are named by file and row. Raises: InputError for an id seen before."""
-        names = [
-            f"{file_index}-{row}" if value is None or value == "" else str(value)
-            for row, value in enumerate(ids, start=first_row)
-        ]
-        self.blocks.append((file, first_row, names))
-        fresh = set(names)
-        if len(fresh) < len(names) or not self.seen.isdisjoint(fresh):
-            raise self._doubled()
-        self.seen |= fresh
-        return names
-
-    def _doubled(self) -> InputError:
-        places: dict[str, tuple[str, int]] = {}
-        for file, first_row, names in self.blocks:
-            for row, name in enumerate(names, start=first_row):
-                if name in places:
-                    before = "row {1}" if places[name][0] == file else "{0}, row {1}"
-                    return InputError(
-                        f"duplicate id, the same as in {before.format(*places[name])}",
-                        file=file,
-                        row=row,
-                        column="id",
-                        found=name,
-                        fix="give each battle an id of its own",
-                    )
-                places[name] = (file, row)
-        raise AssertionError("no id comes twice")
+def _contents(name: str, path: str, limits: Limits) -> Iterator[list[Content]]:
+    """What each row of a file says, block by block; its models go along where the file has a `question_id` only."""
+    reader = BlockReader(name, "optional", path, limits)
+    for block in read_blocks(path, WANTED, limits):
+        segments, others = reader.read(block)
+        hashes: list[int] = []
+        for segment in segments:
+            if not segment or isinstance(segment[0], Draft):
+                rows = cast(list[Draft], segment)
+                hashes += [content_of(row.prompt, row.response_a, row.response_b) for row in rows]
+            else:
+                columns = [column.to_pylist() for column in cast(list[pa.ListArray], segment)]
+                hashes += [content_of(*row) for row in zip(*columns, strict=True)]
+        pairs = zip(others["model_a"], others["model_b"], strict=True)
+        yield list(zip(hashes, [None] * len(hashes) if "id" in block.columns else pairs, strict=True))
 
 
 TEXT_COLUMNS = ("prompt", "response_a", "response_b", "group", "oddities")

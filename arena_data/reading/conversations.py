@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arena_data.reading.json_rows import parse_json
+from arena_data.reading.text_cells import parse_cell
 
 USER, ASSISTANT, SYSTEM = {"user", "human"}, {"assistant", "model", "bot"}, {"system", "developer"}
 MESSAGES = "a list of messages with role and content"
@@ -43,7 +43,7 @@ def as_messages(value: Any) -> list[Mapping[str, Any]]:
     """A conversation column's cell, a list or its JSON text, as messages. Raises: ValueError for anything else."""
     if isinstance(value, str):
         try:
-            value = parse_json(value)
+            value = parse_cell(value)
         except ValueError:
             raise ValueError(f"{MESSAGES}, or its JSON text") from None
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(m, Mapping) for m in value):

@@ -25,13 +25,13 @@ def make_battles(prompts: Sequence[Text], responses_a: Sequence[Text], responses
     for row, texts in enumerate(zip(prompts, responses_a, responses_b, strict=True)):
         oddities: set[str] = set()
         prompt, a, b = (clean_turns([text] if isinstance(text, str) else text, oddities) for text in texts)
-        found = {
+        present = {
             "empty_prompt": is_blank(prompt),
             "empty_response": is_blank(a) or is_blank(b),
             "identical_responses": a == b,
             "unequal_turns": not len(prompt) == len(a) == len(b),
         }
-        oddities |= {name for name, present in found.items() if present}
+        oddities |= {name for name, is_so in present.items() if is_so}
         values = {"id": str(row), "prompt": prompt, "response_a": a, "response_b": b, "group": group_of(prompt)}
         for name, value in {**values, "source": "memory", "oddities": sorted(oddities)}.items():
             columns[name][row] = value

@@ -85,11 +85,11 @@ def _blank(values: pa.StringArray) -> np.ndarray:
 
 def _odd_bytes(text: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Positions of carriage returns, NULs, and byte order marks that open a text."""
-    found = np.flatnonzero((text == 0x0D) | (text == 0x00))
+    positions = np.flatnonzero((text == 0x0D) | (text == 0x00))
     if text.size:
         openings = bounds[:-1][bounds[:-1] < text.size]
-        found = np.concatenate([found, openings[text[openings] == 0xEF]])
-    return found
+        positions = np.concatenate([positions, openings[text[openings] == 0xEF]])
+    return positions
 
 
 def _any_per_row(flags: np.ndarray, starts: np.ndarray) -> np.ndarray:

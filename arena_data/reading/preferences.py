@@ -6,22 +6,96 @@ off the position and is the same on every machine. Layouts: https://huggingface.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from arena_data.reading.conversations import as_messages, split_dialogue, turns
+from arena_data.reading.earlier_turns import with_earlier
+from arena_data.reading.text_cells import is_turns
+from arena_data.reading.verdicts import TIE, Verdict
 
 Turns = list[str | None]
 
 
+# How a text that is a list of messages opens: as JSON, as Python writes it, or as numpy does.
+MESSAGES_OPEN = ('[{"', "[{'", "array([{")
+# The names under which sets keep what a judge gave the two answers.
+SCORES = (
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_rating", "rejected_rating"),
+    ("chosen-rating", "rejected-rating"),
+)
+# RewardBench 2's columns that say how many of a row's answers are right.
+REWARD_BENCH = {"num_correct", "num_incorrect", "total_completions"}
+
+
 def _is_text(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.lstrip().startswith('[{"'))
+    return value is None or (isinstance(value, str) and not value.lstrip().startswith(MESSAGES_OPEN))
 
 
-def sides(prompt: Any, chosen: Any, rejected: Any) -> tuple[Turns, Turns, Turns, Turns]:
+def one_answer(chosen: Any, rejected: Any, names: Collection[str]) -> tuple[Any, Any]:
+    """Both answers; one that is a list of a single text is that text.
+
+    Args:
+        names: of the file's columns, by which a benchmark is known.
+
+    Raises: ValueError, naming the benchmark it looks like, where a side holds several answers.
+    """
+    sizes = [len(side) if is_turns(side) else None for side in (chosen, rejected)]
+    if None in sizes:
+        return chosen, rejected
+    if sizes == [1, 1]:
+        return chosen[0], rejected[0]
+    other = "RM-Bench" if sizes == [3, 3] else "a benchmark"
+    benchmark = "RewardBench 2" if REWARD_BENCH & set(names) else other
+    raise ValueError(
+        f"one chosen and one rejected answer; this looks like {benchmark}, {sizes[0]} chosen and {sizes[1]} rejected: "
+        "make each pair of a chosen and a rejected answer a row of its own"
+    )
+
+
+def outcome(verdict: Verdict | None, scores: tuple[Any, Any] | None) -> bool:
+    """Whether the chosen answer won; otherwise it is a tie.
+
+    Args:
+        verdict: what the row's columns of verdicts say, if there are any; which of A and B was chosen is not known here.
+        scores: of the chosen and the rejected answer; they count where there is no verdict.
+
+    Raises: ValueError where the rejected answer has the higher score, or several votes were cast.
+    """
+    if verdict is not None:
+        if max(verdict) < 1:
+            raise ValueError(
+                "a verdict of one vote beside chosen and rejected; write response_a and response_b instead"
+            )
+        return verdict != TIE
+    values = [_score(score) for score in scores or ()]
+    if None in values or not values:
+        return True
+    chosen, rejected = values
+    if chosen < rejected:  # type: ignore[operator]
+        raise ValueError("a higher score for the chosen answer than for the rejected one")
+    return chosen != rejected
+
+
+def _score(value: Any) -> float | None:
+    """Null where there is none. Raises: ValueError for what is no number."""
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("scores that are numbers") from None
+    return None if number != number else number
+
+
+def sides(
+    prompt: Any, chosen: Any, rejected: Any, earlier: Sequence[Mapping[str, Any]] = ()
+) -> tuple[Turns, Turns, Turns, Turns]:
     """Prompt and response turns of the chosen side, then those of the rejected side.
 
-    `prompt` is None where it is implicit, that is contained in both answers.
+    `prompt` is None where it is implicit, that is contained in both answers; `earlier` are messages before it.
 
     Raises: ValueError, saying what was expected, for anything that is neither text nor messages.
     """
@@ -38,9 +112,10 @@ def sides(prompt: Any, chosen: Any, rejected: Any) -> tuple[Turns, Turns, Turns,
         history = as_messages(prompt)
         if history and history[-1].get("role") == "assistant" and not history[-1].get("content"):
             history = history[:-1]
+        history = with_earlier(list(earlier), history)
         return *_answered(history, chosen), *_answered(history, rejected)
-    history = _history(prompt)
-    return *_conversation(history, chosen), *_conversation(history, rejected)
+    history = with_earlier(list(earlier), _history(prompt))
+    return *_conversation(history, chosen, earlier), *_conversation(history, rejected, earlier)
 
 
 def _history(prompt: Any) -> list[Mapping[str, Any]]:
@@ -53,13 +128,15 @@ def _answered(history: list[Mapping[str, Any]], answer: str | None) -> tuple[Tur
     return turns([*history, {"role": "assistant", "content": answer}])
 
 
-def _conversation(history: list[Mapping[str, Any]], answer: Any) -> tuple[Turns, Turns]:
+def _conversation(
+    history: list[Mapping[str, Any]], answer: Any, earlier: Sequence[Mapping[str, Any]]
+) -> tuple[Turns, Turns]:
     if _is_text(answer):
         return _answered(history, answer)
     messages = as_messages(answer)
     # Some sets repeat the whole conversation in each answer beside a prompt of its own.
     whole = any(message.get("role") in ("user", "human") for message in messages)
-    return turns(messages if whole else [*history, *messages])
+    return turns(with_earlier(list(earlier), messages) if whole else [*history, *messages])
 
 
 def _implicit(chosen: str, rejected: str) -> tuple[list[Mapping[str, Any]], str, str]:

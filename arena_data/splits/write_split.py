@@ -12,6 +12,7 @@ from arena_data.file_io import check_folder, write_bytes_atomically
 from arena_data.reading.verdicts import voted
 from arena_data.splits.folds import grouped_split
 
+PARTS = ("train", "test")
 COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "language", "source")
 
 
@@ -26,7 +27,7 @@ def write_split(battles: datasets.Dataset, folder: str, test_share: float, seed:
     """
     if not 0 < test_share < 1:
         raise ValueError(f"test_share is {test_share}; expected a number above 0 and below 1")
-    parts = grouped_split(battles, {"train": 1 - test_share, "test": test_share}, seed)
+    parts = grouped_split(battles, dict(zip(PARTS, (1 - test_share, test_share), strict=True)), seed)
     target = check_folder(folder)
     for name, part in parts.items():
         write_bytes_atomically(target / f"{name}.jsonl", b"".join(battle_line(row) for row in part))

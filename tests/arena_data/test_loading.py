@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from arena_data.errors import InputError
-from arena_data.loading import load_battles
+from arena_data.loading import load_battles, matching_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -158,3 +158,24 @@ def test_a_disk_without_room_for_the_cache_is_one_line(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((tmp_path / "cache").rglob("*.arrow"))
     assert len(load_battles(file, cache_dir=str(tmp_path / "cache"))) == 5000
+
+
+def test_stars_over_folders_that_link_to_themselves_end(tmp_path: Path) -> None:
+    """Each link multiplies what a walk along links sees: twelve of them would take it for ever."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    for folder in (tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / ".hidden"):
+        (folder / "f.csv").write_text("x")
+        for number in range(4):
+            (folder / f"loop{number}").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "g.csv").write_text("x")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+
+    def names(pattern: str) -> list[str]:
+        return [os.path.relpath(file, tmp_path) for file in matching_files(str(tmp_path / pattern))]
+
+    assert names("**/*.csv") == ["a/b/f.csv", "a/f.csv", "elsewhere/g.csv", "f.csv"]
+    assert names("**/f.csv") == ["a/b/f.csv", "a/f.csv", "f.csv"]
+    assert names("a/**/*.csv")[:2] == ["a/b/f.csv", "a/f.csv"]
+    assert names("**/b/**/*.csv")[0] == "a/b/f.csv" and names("*/*.csv")[0] == "a/f.csv"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from arena_data.errors import InputError
@@ -16,17 +17,33 @@ def test_written_and_read_back_in_order_with_large_ids(tmp_path: Path) -> None:
     probabilities = random.dirichlet([0.3, 0.3, 0.3], size=500)
     ids = [str(2**62 - row) for row in range(500)]
     write_submission(tmp_path / "s.csv", ids, probabilities, {"reward_a": np.arange(500)})
-    found, values = read_submission(tmp_path / "s.csv")
-    assert found == ids
+    read_ids, values = read_submission(tmp_path / "s.csv")
+    assert read_ids == ids
     np.testing.assert_allclose(values, probabilities, atol=2e-9)
     printed = np.loadtxt(tmp_path / "s.csv", delimiter=",", skiprows=1, usecols=(1, 2, 3))
     np.testing.assert_allclose(printed.sum(axis=1), 1, atol=1e-6)
 
 
-def test_an_id_with_a_comma_or_a_quote_survives(tmp_path: Path) -> None:
-    ids = ['a,"b"', "line\nbreak"]
-    write_submission(tmp_path / "s.csv", ids, [[1, 0, 0], [0, 0, 1]])
+def test_an_id_of_any_characters_survives(tmp_path: Path) -> None:
+    ids = ['a,"b"', "line\nbreak", "carriage\rreturn", "both\r\n", "\r", " blank ", '"', "é猫", "\ufeffmark", "x;y\tz"]
+    write_submission(tmp_path / "s.csv", ids, [[0, 0, 1]] * len(ids))
     assert read_submission(tmp_path / "s.csv")[0] == ids
+    assert pd.read_csv(tmp_path / "s.csv")["id"].tolist() == ids
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.33, 0.33, 0.33), (0.34, 0.34, 0.34), (0.3333, 0.3333, 0.3333), (0.5, 0.25, 0.2656)]
+)
+def test_rounded_probabilities_are_divided_by_their_sum(shares: tuple[float, ...], tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(HEADER + "1," + ",".join(map(str, shares)) + "\n")
+    values = read_submission(tmp_path / "s.csv")[1]
+    np.testing.assert_allclose(values, [np.divide(shares, sum(shares))])
+
+
+def test_a_sum_beyond_rounding_is_refused_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(HEADER + "1,0.33,0.33,0.33\n2,0.32,0.32,0.32\n")
+    with pytest.raises(InputError, match=r"row 2: the three shares do not sum to 1 but to 0\.96"):
+        read_submission(tmp_path / "s.csv")
 
 
 @pytest.mark.parametrize("values", [[[0.5, 0.5, 0.5]], [[np.nan, 0.5, 0.5]], [[1.5, -0.5, 0]], [[0.5, 0.5]]])

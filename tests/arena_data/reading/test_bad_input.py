@@ -266,8 +266,8 @@ def test_a_row_of_another_length(line: str, cells: int, before: int, write: Any,
         ("empty.parquet", b"", "cannot be read as parquet"),
         ("q.csv", (HEADER + GOOD + '2,"[""p').encode(), "quote"),
         ("h.csv", b'id,"prompt' + b"x" * 300_000, "no readable header"),
-        ("utf16.csv", (HEADER + GOOD).encode("utf-16"), "UTF-16"),
-        ("utf16.jsonl", json.dumps({"prompt": "p"}).encode("utf-16"), "UTF-16"),
+        ("utf16.csv", (HEADER + GOOD).encode("utf-16-le"), "looks like UTF-16"),
+        ("utf16.jsonl", json.dumps({"prompt": "p"}).encode("utf-16-le"), "looks like UTF-16"),
         ("text.parquet", b"not parquet", "cannot be read as parquet"),
         ("cut.csv.gz", gzip.compress((HEADER + GOOD * 99).encode(), mtime=0)[:-20], "cannot be read as csv"),
         (
@@ -291,6 +291,12 @@ def test_a_row_of_another_length(line: str, cells: int, before: int, write: Any,
 def test_a_file_that_is_not_what_its_name_says(name: str, content: bytes, says: str, write: Any, error_of: Any) -> None:
     file = write(name, content)
     assert str(file) in str(error_of(file)) and says in str(error_of(file)), error_of(file)
+
+
+def test_a_row_of_another_length_with_bytes_that_are_not_utf8(write: Any, error_of: Any, capfd: Any) -> None:
+    rows = kaggle_line({"prompt": '["é"]'}).encode() + b"2,caf\x80\n" + GOOD.encode()
+    assert error_of(write("f.csv", HEADER.encode() + rows)).row == 2
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_broken_line_of_json_is_named_by_its_row(write: Any, error_of: Any) -> None:
@@ -331,17 +337,17 @@ def test_an_error_holds_no_megabyte(write: Any, error_of: Any) -> None:
 
 def forbidden(source: str) -> list[str]:
     """Calls that run text as code, imports that unpickle, and remote code switched on."""
-    found = []
+    names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
-                found.append(node.func.id)
+                names.append(node.func.id)
             switched_on = [k.arg for k in node.keywords if isinstance(k.value, ast.Constant) and k.value.value is True]
-            found += [name for name in switched_on if name in ("trust_remote_code", "allow_pickle")]
+            names += [name for name in switched_on if name in ("trust_remote_code", "allow_pickle")]
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
-            found += [m for m in modules if m.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle")]
-    return found
+            names += [m for m in modules if m.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle")]
+    return names
 
 
 def test_no_code_here_runs_text_or_unpickles() -> None:
@@ -351,6 +357,6 @@ def test_no_code_here_runs_text_or_unpickles() -> None:
         pytest.skip("not a git checkout")
     files = [REPOSITORY / name for name in listed.stdout.splitlines()]
     assert len(files) > 10
-    found = {str(file): forbidden(file.read_text(encoding="utf-8")) for file in files if file.exists()}
-    assert not {file: calls for file, calls in found.items() if calls}
+    calls_by_file = {str(file): forbidden(file.read_text(encoding="utf-8")) for file in files if file.exists()}
+    assert not {file: calls for file, calls in calls_by_file.items() if calls}
     assert forbidden("import pickle\neval(x)\nf(trust_remote_code=True)") == ["pickle", "eval", "trust_remote_code"]
