@@ -7,9 +7,10 @@ BIN := .venv/bin
 
 setup: .venv/.setup
 
-.venv/.setup: requirements.txt constraints.txt
+.venv/.setup: requirements.txt constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/.dev: .venv/.setup requirements-dev.txt
@@ -21,7 +22,7 @@ setup: .venv/.setup
 export DATA
 demo: .venv/.setup
 	mkdir -p runs/.demo
-	$(BIN)/python -m arena_data "$$DATA" --report runs/.demo/battles.html --split runs/.demo/battles
+	$(BIN)/python -m reward_model explore "$$DATA" --report runs/.demo/battles.html --split runs/.demo/battles
 	cmp -s runs/.demo/battles/train.jsonl runs/demo/battles/train.jsonl || rm -rf runs/demo
 	mkdir -p runs/demo && rm -rf runs/demo/battles runs/demo/battles.html && mv runs/.demo/battles runs/.demo/battles.html runs/demo
 	$(BIN)/python -m reward_model weights minilm

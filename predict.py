@@ -5,7 +5,7 @@ The stages of a prediction are in `reward_model/cli/predict.py`; the same comman
 
 import sys
 
-from reward_model.cli.predict import main
+from reward_model.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["predict", *sys.argv[1:]]))

@@ -5,7 +5,7 @@ The stages of a run are in `reward_model/cli/train.py`; the same command is `are
 
 import sys
 
-from reward_model.cli.train import main
+from reward_model.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["train", *sys.argv[1:]]))

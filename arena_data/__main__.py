@@ -15,6 +15,7 @@ from pathlib import Path
 
 import datasets
 
+from arena_data.arguments import CommandParser
 from arena_data.errors import InputError
 from arena_data.exploration.report import render
 from arena_data.exploration.shares import Figures
@@ -26,30 +27,34 @@ from arena_data.splits.write_split import write_split
 from arena_data.webpage.drawing import percent
 
 
+def parser() -> CommandParser:
+    command = CommandParser(prog="arena-reward explore", description="One page about a set of battles.")
+    add = command.add_argument
+    add("files", nargs="+", metavar="FILE", help="csv, parquet or jsonl files of battles, or a Hub dataset's id")
+    add("--report", type=Path, metavar="PAGE", help="page to write, such as eda.html")
+    add("--json", action="store_true", help="print the figures to standard output as JSON")
+    add("--split", metavar="FOLDER", help="folder to write train.jsonl and test.jsonl to, which share no prompt")
+    add("--test_share", type=float, default=0.2, metavar="X", help="share of the battles that goes to test.jsonl")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the split")
+    add("--teacher", nargs="+", metavar="P", help="a teacher's probabilities: csv files in the format of a submission")
+    add("--output", type=Path, metavar="F", help="with --teacher: the jsonl file of battles to write")
+    add("--num_proc", type=int, metavar="N", help="processes that read the texts (default: one a core)")
+    return command
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="arena-reward explore", description="One page about a set of battles.")
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="csv, parquet or jsonl files of battles, or a Hub dataset's id"
-    )
-    parser.add_argument("--report", type=Path, metavar="PAGE", help="where to write the page, such as eda.html")
-    parser.add_argument("--json", action="store_true", help="print the figures to standard output as JSON")
-    parser.add_argument("--split", metavar="FOLDER", help="write train.jsonl and test.jsonl, which share no prompt")
-    parser.add_argument("--test_share", type=float, default=0.2, help="of the battles in test.jsonl (default: 0.2)")
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
-    parser.add_argument("--teacher", nargs="+", metavar="P", help="a teacher's probabilities, csv in submission format")
-    parser.add_argument("--output", type=Path, metavar="F", help="with --teacher: the jsonl of battles to write")
-    parser.add_argument("--num_proc", type=int, help="processes that read the texts; all cores if not given")
-    options = parser.parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
     if (options.teacher is None) != (options.output is None):
-        parser.error("--teacher and --output go together")
+        command.error("--teacher and --output go together")
     if options.output is not None and options.output.suffix != ".jsonl":
-        parser.error(f"--output is {options.output}; expected a name that ends in .jsonl")
+        command.error(f"--output is {options.output}; expected a name that ends in .jsonl")
     if options.report is None and options.split is None and options.teacher is None and not options.json:
-        parser.error("nothing to do: give --report PAGE, --json, --split FOLDER or --teacher P --output F.jsonl")
+        command.error("nothing to do: give --report PAGE, --json, --split FOLDER or --teacher P --output F.jsonl")
     if not 0 < options.test_share < 1:
-        parser.error(f"--test_share is {options.test_share}; expected a number above 0 and below 1")
+        command.error(f"--test_share is {options.test_share}; expected a number above 0 and below 1")
     if options.num_proc is not None and options.num_proc < 1:
-        parser.error("--num_proc must be at least 1")
+        command.error("--num_proc must be at least 1")
     return options
 
 

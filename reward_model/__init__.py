@@ -1,8 +1,23 @@
 """Battles in, calibrated probabilities of A, B and tie out: links, model, batching, trainer, calibration, blending."""
 
 import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reward_model.api import Probabilities, RewardModel
+
+__all__ = ["Probabilities", "RewardModel"]
+__version__ = "0.2.0"
 
 # bitsandbytes 0.50 tells everybody on a CPU with AVX512-BF16, when it is imported, that an optional package is missing.
 logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
     lambda record: not record.getMessage().startswith("Failed to load CPU gemm_4bit_forward")
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from reward_model import api  # seconds to import, and help does without it
+
+    return getattr(api, name)

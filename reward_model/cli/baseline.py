@@ -11,43 +11,48 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from arena_data.arguments import CommandParser, argument_texts
 from arena_data.errors import InputError
 from reward_model.baselines.base import KINDS, class_of
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parser(kind: str | None = None) -> CommandParser:
+    """The flags of every kind, and the own ones of `kind`."""
     kinds = "\n".join(f"  {kind:<16}{what}" for kind, (_, what) in KINDS.items())
-    parser = argparse.ArgumentParser(
-        prog="arena-reward baseline",
-        description=f"{__doc__}\nkinds:\n{kinds}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("kind", choices=list(KINDS), metavar="KIND")
-    parser.add_argument("--train_file", nargs="+", required=True, help="labelled battles, as for train_reward.py")
-    parser.add_argument("--eval_file", nargs="+", help="held-out battles; without them a part of --train_file")
-    parser.add_argument("--extra_file", nargs="+", help="labelled battles from elsewhere, with tie rates of their own")
-    parser.add_argument("--output_dir", required=True, type=Path)
-    parser.add_argument("--validation_share", type=float, default=0.1)
-    parser.add_argument("--calibration_share", type=float, default=0.1)
-    parser.add_argument("--num_folds", type=int, help="validation is one of so many folds")
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--split_seed", type=int, default=0)
-    chosen = next((argument for argument in arguments if argument in KINDS), None)
-    if chosen:
-        add_options(parser, chosen)
-    return parser.parse_args(arguments)
+    command = CommandParser(prog="arena-reward baseline", description=f"{__doc__}\nkinds:\n{kinds}")
+    add = command.add_argument
+    add("kind", choices=list(KINDS), metavar="KIND", help="the system to train")
+    add("--train_file", nargs="+", required=True, metavar="F", help="labelled battles, as for train")
+    add("--eval_file", nargs="+", metavar="F", help="held-out battles (default: a share of --train_file)")
+    add("--extra_file", nargs="+", metavar="F", help="labelled battles from elsewhere, with tie rates of their own")
+    add("--output_dir", required=True, type=Path, metavar="D", help="directory to write")
+    add("--validation_share", type=float, default=0.1, metavar="X", help="share of the prompts that is held out")
+    add("--calibration_share", type=float, default=0.1, metavar="X", help="share that only calibration is fitted on")
+    add("--num_folds", type=int, metavar="N", help="hold out one of this many folds in place of --validation_share")
+    add("--fold", type=int, default=0, metavar="N", help="which of --num_folds is held out, counted from 0")
+    add("--split_seed", type=int, default=0, metavar="N", help="seed of the split by prompt")
+    if kind:
+        add_options(command, kind)
+    return command
 
 
-def add_options(parser: argparse.ArgumentParser, kind: str) -> None:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    return parser(next((argument for argument in arguments if argument in KINDS), None)).parse_args(arguments)
+
+
+def add_options(command: argparse.ArgumentParser, kind: str) -> None:
     """A flag for each of the kind's options, which are the fields of its dataclass."""
-    group = parser.add_argument_group(f"options of {kind}", (class_of(kind).__doc__ or "").strip())
+    texts = argument_texts(class_of(kind))
+    group = command.add_argument_group(f"options of {kind}")
     for option in fields(class_of(kind)):
+        text = texts.get(option.name)
         if option.default is MISSING:
-            group.add_argument(f"--{option.name}", required=True)
+            group.add_argument(f"--{option.name}", required=True, help=text)
         elif isinstance(option.default, bool):
-            group.add_argument(f"--{option.name}", action=argparse.BooleanOptionalAction, default=option.default)
+            switch = argparse.BooleanOptionalAction
+            group.add_argument(f"--{option.name}", action=switch, default=option.default, help=text)
         else:
-            group.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
+            group.add_argument(f"--{option.name}", type=type(option.default), default=option.default, help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

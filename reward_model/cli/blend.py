@@ -9,7 +9,6 @@ are on file, one a member, `--out_of_fold P1.csv P2.csv …` fits on those, and 
 `--weights 0.8 0.2` takes weights as they are and fits the rest.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arena_data.arguments import CommandParser
 from arena_data.errors import InputError
 from arena_data.file_io import read_json, write_json
 from reward_model.calibration.blending import POOLINGS, Blend, check_weights, fit_blend
@@ -29,12 +29,12 @@ from reward_model.run_directory.settings import BLEND, CALIBRATION
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status. Raises: InputError or ValueError for bad input."""
-    parser = _parser()
-    options = parse_command(parser, arguments)
+    command = parser()
+    options = parse_command(command, arguments)
     if options.weights is not None:
         check_weights(options.weights, len(options.members))
     if options.out_of_fold is not None and len(options.out_of_fold) != len(options.members):
-        parser.error(
+        command.error(
             f"{len(options.out_of_fold)} files out of fold for {len(options.members)} members; one each is needed"
         )
     for member in options.members:
@@ -95,14 +95,20 @@ def summary(blend: Blend, members: Sequence[str], alone: Sequence[float]) -> str
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("blend", __doc__)
-    parser.add_argument("members", nargs="+", metavar="D", help="run or baseline directories, or CSV files")
-    parser.add_argument("--input", required=True, metavar="FILE", help="labelled battles, held out from all members")
-    parser.add_argument("--output", required=True, metavar="B", help="folder to write blend.json to")
-    parser.add_argument("--out_of_fold", nargs="+", metavar="P.csv", help="predictions to fit on instead, one a member")
-    parser.add_argument("--pooling", choices=("auto", *POOLINGS), default="auto", help="default: %(default)s")
-    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="take these, one a member")
-    parser.add_argument("--resamples", type=int, default=200, metavar="N", help="for intervals; default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of folds and resamples; default: %(default)s")
-    return parser
+def parser() -> CommandParser:
+    command = command_parser("blend", __doc__)
+    add = command.add_argument
+    add("members", nargs="+", metavar="D", help="run or baseline directories, or CSV files")
+    add("--input", required=True, metavar="FILE", help="labelled battles that no member was trained on")
+    add("--output", required=True, metavar="B", help="folder to write blend.json to")
+    add(
+        "--out_of_fold",
+        nargs="+",
+        metavar="P.csv",
+        help="out-of-fold predictions to fit on, one file a member (default: predict the input with every member)",
+    )
+    add("--pooling", choices=("auto", *POOLINGS), default="auto", help="auto: the better one in cross-validation")
+    add("--weights", nargs="+", type=float, metavar="W", help="weights to use, one a member (default: fitted)")
+    add("--resamples", type=int, default=200, metavar="N", help="bootstrap samples for the intervals")
+    add("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap samples")
+    return command

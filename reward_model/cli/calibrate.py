@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arena_data.arguments import CommandParser
 from arena_data.errors import InputError
 from arena_data.file_io import read_json, write_json
 from arena_data.submission import align, write_submission
@@ -28,31 +29,32 @@ from reward_model.run_directory.settings import BLEND, CALIBRATION
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status. Raises: InputError or ValueError for bad input."""
-    parser = _parser()
-    options = parse_command(parser, arguments)
+    command = parser()
+    options = parse_command(command, arguments)
     form = _form(options)
     if form is None:
-        parser.error("give D --input, or --predictions --input --output, or --apply --predictions --output; see --help")
+        command.error("give D --input, or --predictions --input --output, or --apply --predictions --output")
     form(options)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("calibrate", __doc__)
-    parser.add_argument("model", nargs="?", metavar="D", help="a run directory or a baseline's")
-    parser.add_argument("--input", metavar="FILE", help="labelled battles for D; verdicts by id for --predictions")
-    parser.add_argument("--predictions", metavar="P.csv", help="probabilities by id")
-    parser.add_argument("--apply", metavar="JSON", help="a fitted map")
-    parser.add_argument("--output", metavar="FILE", help="what to write; D's own calibration.json if D is given")
-    parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="the map; default: %(default)s")
-    parser.add_argument(
+def parser() -> CommandParser:
+    command = command_parser("calibrate", __doc__)
+    add = command.add_argument
+    add("model", nargs="?", metavar="D", help="a run directory or a baseline's")
+    add("--input", metavar="FILE", help="labelled battles for D; verdicts by id for --predictions")
+    add("--predictions", metavar="P.csv", help="probabilities by id")
+    add("--apply", metavar="JSON", help="a fitted map")
+    add("--output", metavar="FILE", help="file to write (default: D's own calibration.json)")
+    add("--method", choices=("auto", *METHODS), default="auto", help="auto: the best map in cross-validation")
+    add(
         "--any_map",
         action="store_true",
-        help="let auto take a map that treats A and B differently if it is clearly better; "
-        "a model that does not care about their order will then do so",
+        help="let auto take a map that treats A and B differently, if it is clearly better; "
+        "swapping A and B may then change the answer",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
-    return parser
+    add("--seed", type=int, default=0, metavar="N", help="seed of the folds")
+    return command
 
 
 def _form(options: argparse.Namespace) -> Callable[[argparse.Namespace], None] | None:

@@ -1,22 +1,28 @@
 """A page to try a model on: `arena-reward demo runs/minilm`."""
 
-import argparse
 from collections.abc import Sequence
 
+from arena_data.arguments import CommandParser
 from reward_model.api import RewardModel
+from reward_model.errors import require
 from reward_model.publish.demo import MOST_MEGABYTES, PORT, make_page
+
+
+def parser() -> CommandParser:
+    demo = CommandParser(prog="arena-reward demo", description=__doc__.splitlines()[0])
+    add = demo.add_argument
+    add("model", metavar="D", help="run directory, or user/name on the Hub")
+    add("--base_model", metavar="D", help="directory or Hub id of the backbone (default: the one that the run names)")
+    add("--device", metavar="NAME", help="such as cpu or cuda:0 (default: the first accelerator, else the CPU)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 0.0.0.0 lets other machines in")
+    add("--port", type=int, default=PORT, metavar="N", help="port to listen on")
+    return demo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; runs until it is stopped. Errors are raised."""
-    parser = argparse.ArgumentParser(prog="arena-reward demo", description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("model", help="run directory, or user/name on the Hub")
-    add("--base_model", metavar="D", help="directory or Hub id of the backbone, in the place of the run's own")
-    add("--device", metavar="NAME", help="such as cpu or cuda:0")
-    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
-    add("--port", type=int, default=PORT)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
+    require("gradio")  # before a model is loaded
     model = RewardModel.from_pretrained(options.model, base_model=options.base_model, device=options.device)
     page = make_page(model)
     print(f"http://{options.host}:{options.port}  (Ctrl-C stops it)", flush=True)

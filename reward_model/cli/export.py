@@ -1,26 +1,34 @@
 """A run as a plain reward model: `arena-reward export runs/minilm`, for TRL, RewardBench, vLLM, any stock code."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from arena_data.arguments import CommandParser
 from arena_data.loading import load_battles
 from reward_model.publish.export import TOLERANCES, export
 from reward_model.quiet import quiet_transformers
 
 
+def parser() -> CommandParser:
+    command = CommandParser(prog="arena-reward export", description=__doc__.splitlines()[0])
+    add = command.add_argument
+    add("directory", metavar="D", help="run directory")
+    add("--output", metavar="D", help="directory to write (default: the run directory's name with -export)")
+    add("--base_model", metavar="D", help="directory or Hub id of the backbone (default: the one that the run names)")
+    add("--dtype", choices=sorted(TOLERANCES), default="float32", help="dtype of the exported weights")
+    add(
+        "--device",
+        metavar="NAME",
+        help="device that checks the export, such as cpu or cuda:0 (default: the first accelerator, else the CPU)",
+    )
+    add("--battles", metavar="F", help="battles that the export is checked on (default: 64 of the built-in sample)")
+    add("--max_battles", type=int, default=64, metavar="N", help="check at most this many of those battles")
+    return command
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status; errors are raised."""
-    parser = argparse.ArgumentParser(prog="arena-reward export", description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("directory", help="run directory")
-    add("--output", metavar="D", help="the run directory's name with -export if not given")
-    add("--base_model", metavar="D", help="directory or Hub id of the backbone, in the place of the run's own")
-    add("--dtype", choices=sorted(TOLERANCES), default="float32", help="of the weights; float32 if not given")
-    add("--device", metavar="NAME", help="that checks the export, such as cpu or cuda:0")
-    add("--battles", metavar="F", help="that it is checked on; 64 of the built-in sample if not given")
-    add("--max_battles", type=int, default=64, metavar="N", help="at most so many of them")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     output = options.output or str(Path(options.directory).resolve()) + "-export"
     battles = None
     if options.battles:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from arena_data.arguments import CommandParser
 from arena_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,13 +124,6 @@ def open_predictor(flags: PredictionFlags) -> "Predictor":
     return task_of(flags).open()
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line, without the usage, and ends the process with status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {' '.join(message.split())}\n")
-
-
 def whole_number(least: int) -> Callable[[str], int]:
     """A flag's type: a whole number that is at least so large."""
 
@@ -152,95 +146,91 @@ def duration(text: str) -> float:
     return seconds
 
 
-def parser() -> argparse.ArgumentParser:
-    predict_parser = OneLineParser(
-        prog="predict.py",
-        description="Battles in, a complete submission out, from any run directory.",
-        allow_abbrev=False,
+def parser() -> CommandParser:
+    made = CommandParser(
+        prog="arena-reward predict", description="Battles in, a complete submission out, from any run directory."
     )
+    defaults = PredictionFlags()
 
     def switch(name: str, text: str) -> None:
-        predict_parser.add_argument(name, action="store_true", help=text)
+        made.add_argument(name, action="store_true", help=text)
 
-    add = predict_parser.add_argument
+    def add(name: str, **settings: Any) -> None:
+        made.add_argument(name, **{"default": getattr(defaults, name[2:])} | settings)
+
     add(
         "--model", nargs="+", required=True, metavar="D", help="run, baseline or blend directories; or submission files"
     )
     add("--input", nargs="+", required=True, metavar="F", help="battles: files, globs or Hub ids")
-    add("--output", default="submission.csv", metavar="F", help="the submission")
-    add("--weights", nargs="+", type=float, metavar="W", help="of the models; equal if not given")
-    add("--pooling", choices=("logarithmic", "linear"), help="how several models are made one")
-    switch("--offline", "look for nothing on a network")
+    add("--output", metavar="F", help="the submission to write")
+    add("--weights", nargs="+", type=float, metavar="W", help="weights of the models, one each (default: equal)")
+    add("--pooling", choices=("logarithmic", "linear"), help="which mean of several models' probabilities is taken")
+    switch("--offline", "open no connection to any network")
     add(
         "--base_model",
         nargs="+",
         metavar="D",
-        help="backbone directory of what does not hold its own; one, or one a model",
+        help="backbone directories of adapters: one, or one a model (default: those that the runs name)",
     )
+    add("--batch_tokens", type=whole_number(1), metavar="N", help="tokens of a batch (default: measured on the device)")
     add(
-        "--batch_tokens",
-        type=whole_number(1),
-        metavar="N",
-        help="tokens of a batch; measured on the device if not given",
-    )
-    add(
-        "--max_length", type=whole_number(1), metavar="N", help="tokens a text is cut to; that of training if not given"
+        "--max_length", type=whole_number(1), metavar="N", help="tokens that a text is cut to (default: as in training)"
     )
     switch("--swap_average", "joint encoding: read both orders and average them (twice the time)")
-    add("--style", choices=("on", "off"), help="off: the reward without what style explains")
+    add("--style", choices=("on", "off"), help="off: leave out what length and formatting explain")
     add("--calibration", choices=("auto", "none"), help="none: report the model's raw probabilities")
     switch("--rewards", "also write reward_a, reward_b, margin, tie_strength")
-    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="auto: what the device is quickest at")
-    switch("--load_in_4bit", "quantise the backbone to 4 bits (NF4)")
-    switch("--load_in_8bit", "quantise the backbone to 8 bits")
+    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="auto: the fastest one on the device")
+    switch("--load_in_4bit", "quantise the backbone to 4 bits (NF4); needs bitsandbytes")
+    switch("--load_in_8bit", "quantise the backbone to 8 bits; needs bitsandbytes")
     switch("--merge", "add the adapter to the backbone's weights first")
-    add("--attn_implementation", metavar="NAME", help="as in Transformers")
-    add("--device", metavar="NAME", help="such as cpu or cuda:1, in one process; all GPUs if not given")
-    add("--num_processes", type=whole_number(1), metavar="N", help="one a GPU if not given")
-    add("--time_limit", type=duration, metavar="T", help="such as 8h; shortens texts rather than run over it")
-    switch("--quiet", "no progress bar")
-    add("--report", metavar="PAGE", help="of labelled battles: a page that says whether the model can be trusted")
+    add("--attn_implementation", metavar="NAME", help="attention, such as sdpa (default: Transformers' choice)")
+    add("--device", metavar="NAME", help="such as cpu or cuda:1, in one process (default: every GPU, else the CPU)")
+    add("--num_processes", type=whole_number(1), metavar="N", help="processes (default: one a GPU, or one)")
+    add("--time_limit", type=duration, metavar="T", help="such as 8h; texts are shortened rather than run over it")
+    switch("--quiet", "show no progress bar")
+    add("--report", metavar="PAGE", help="page to write about labelled battles: can the model be trusted?")
     switch("--json", "print the report's figures to standard output")
     add(
         "--audit_battles",
         type=whole_number(0),
         metavar="N",
-        help="battles that each change of the bias audit is tried on; 0: no audit",
+        help="battles that each change of the bias audit is tried on; 0 switches it off",
     )
     add(
         "--peers",
         nargs="*",
         metavar="D",
-        help="baselines' directories or submission files to compare with in the report",
+        help="baselines or submission files that the report compares with (default: simple systems, fitted on the spot)",
     )
-    return predict_parser
+    return made
 
 
-def command_parser(command: str, text: str | None) -> argparse.ArgumentParser:
-    """A parser for `python -m reward_model COMMAND`, with those of the flags that it needs to predict with a model.
+def command_parser(command: str, text: str | None) -> CommandParser:
+    """A parser for `arena-reward COMMAND`, with those of the flags that it needs to predict with a model.
 
     Args:
         text: the module's docstring; its first line heads the help and the rest ends it.
     """
     head, _, rest = (text or "").partition("\n")
-    model_parser = OneLineParser(
-        prog=f"python -m reward_model {command}",
-        description=head,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = CommandParser(prog=f"arena-reward {command}", description=head, epilog=rest)
+    add = made.add_argument_group("models").add_argument
+    add("--offline", action="store_true", help="open no connection to any network")
+    add("--base_model", metavar="D", help="backbone directory of adapters (default: the one that each run names)")
+    add("--batch_tokens", type=whole_number(1), metavar="N", help="tokens of a batch (default: measured on the device)")
+    add(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="dtype of the model; auto: the fastest one on the device",
     )
-    add = model_parser.add_argument_group("models").add_argument
-    add("--offline", action="store_true", help="look for nothing on a network")
-    add("--base_model", metavar="D", help="backbone directory for adapters")
-    add("--batch_tokens", type=whole_number(1), metavar="N", help="tokens of a batch")
-    add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="of the model")
-    add("--device", metavar="NAME", help="such as cpu or cuda:1")
-    return model_parser
+    add("--device", metavar="NAME", help="such as cpu or cuda:1 (default: the first accelerator, else the CPU)")
+    return made
 
 
-def parse_command(model_parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+def parse_command(made: CommandParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parsed flags of a `command_parser`; applies `--offline` at once."""
-    options = model_parser.parse_args(arguments)
+    options = made.parse_args(arguments)
     if options.offline:
         os.environ.update(OFFLINE)
     return options

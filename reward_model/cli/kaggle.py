@@ -1,30 +1,40 @@
 """Everything that a Kaggle notebook without a network needs, ready to upload: `arena-reward kaggle runs/minilm`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from arena_data.arguments import CommandParser
 from reward_model.cli.flags import parser as prediction_parser
 from reward_model.publish.kaggle_bundle import COMPETITION, DATASET_BYTES, PYTHONS, bundle
 
 
+def parser() -> CommandParser:
+    command = CommandParser(prog="arena-reward kaggle", description=__doc__.splitlines()[0])
+    command.epilog = "After -- come flags of predict for the notebook, such as --load_in_4bit --time_limit 8h."
+    add = command.add_argument
+    add("runs", nargs="+", metavar="D", help="run directories; several are blended")
+    add("--output", default="bundle", metavar="D", help="folder to write")
+    add("--name", metavar="NAME", help="name of the Kaggle dataset (default: the first run's)")
+    add("--user", default="INSERT_USERNAME_HERE", metavar="NAME", help="your name on Kaggle")
+    add(
+        "--base_model",
+        nargs="+",
+        default=[],
+        metavar="D",
+        help="backbone directories of adapters: one, or one a run (default: those that the runs name)",
+    )
+    add("--python_version", nargs="+", default=list(PYTHONS), metavar="V", help="Python of Kaggle's image")
+    add("--competition", default=COMPETITION, metavar="NAME", help="competition that the notebook is for")
+    add("--dataset_gigabytes", type=float, default=DATASET_BYTES / 1e9, metavar="X", help="size limit of a dataset")
+    return command
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status: 0, or 2 with one line on stderr."""
-    made = argparse.ArgumentParser(prog="arena-reward kaggle", description=__doc__.splitlines()[0])
-    add = made.add_argument
-    add("runs", nargs="+", metavar="D", help="run directories")
-    add("--output", default="bundle", metavar="D", help="the bundle's folder; bundle if not given")
-    add("--name", metavar="NAME", help="of the Kaggle dataset; the first run's if not given")
-    add("--user", default="INSERT_USERNAME_HERE", metavar="NAME", help="on Kaggle")
-    add("--base_model", nargs="+", default=[], metavar="D", help="backbone directory for adapters; one, or one a run")
-    add("--python_version", nargs="+", default=list(PYTHONS), metavar="V", help="of Kaggle's image; 3.11 and 3.12")
-    add("--competition", default=COMPETITION, metavar="NAME", help=f"that the notebook is for; {COMPETITION}")
-    add("--dataset_gigabytes", type=float, default=DATASET_BYTES / 1e9, metavar="N", help="size limit of a dataset")
     given = list(sys.argv[1:] if arguments is None else arguments)
     cut = given.index("--") if "--" in given else len(given)
-    made.epilog = "After -- come flags of predict.py for the notebook, such as --load_in_4bit --time_limit 8h."
-    options = made.parse_args(given[:cut])
+    options = parser().parse_args(given[:cut])
     prediction_parser().parse_args(["--model", "D", "--input", "F", *given[cut + 1 :]])
     try:
         datasets = bundle(

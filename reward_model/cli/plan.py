@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from reward_model.plan.plan import parse, plan, plan_table
+from reward_model.plan.plan import parser as parser
 
 
 def main(arguments: Sequence[str]) -> int:

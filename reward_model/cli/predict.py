@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 
 from arena_data.errors import InputError
 from reward_model.cli.flags import PredictionFlags, parse_flags, task_of
+from reward_model.cli.flags import parser as parser
 from reward_model.cli.stopping import ended_by_signals
+from reward_model.errors import require
 
 if TYPE_CHECKING:
     import datasets
@@ -102,6 +104,9 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     battles = load_battles(flags.input, labels="optional")
     if flags.report or flags.json:
         from reward_model.report.from_prediction import check_labels
+
+        if flags.peers is None:
+            require("lightgbm", "sklearn", "skops")  # before hours of prediction
 
         check_labels(battles, ", ".join(flags.input))
     say(f"{len(battles):,} battles", *oddity_lines(battles["oddities"]))

@@ -1,29 +1,37 @@
 """A run directory to the Hub: `arena-reward push runs/minilm --repo user/name --base_model user/backbone`."""
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from arena_data.arguments import CommandParser
 from arena_data.file_io import read_json
 from reward_model.publish.push import push_run
 from reward_model.run_directory.model_card import CardDetails
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line. Returns the exit status; errors are raised."""
-    parser = argparse.ArgumentParser(prog="arena-reward push", description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("directory", help="run directory")
-    add("--repo", required=True, metavar="USER/NAME", help="repository; made where it is not there")
+def parser() -> CommandParser:
+    command = CommandParser(prog="arena-reward push", description=__doc__.splitlines()[0])
+    add = command.add_argument
+    add("directory", metavar="D", help="run directory")
+    add("--repo", required=True, metavar="USER/NAME", help="repository to push to; a missing one is created")
     add("--private", action="store_true", help="make a new repository private")
-    add("--revision", metavar="BRANCH", help="push to this branch; made where it is not there")
-    add("--base_model", metavar="USER/NAME", help="Hub id of the backbone, where training read it from a directory")
+    add("--revision", metavar="BRANCH", help="branch to push to; a missing one is created (default: main)")
+    add(
+        "--base_model",
+        metavar="USER/NAME",
+        help="Hub id of the backbone, needed where training read it from a directory (default: the run's)",
+    )
     add(
         "--dataset", nargs="+", default=[], metavar="USER/NAME", help="Hub ids of the training data, for the model card"
     )
-    add("--license", metavar="ID", help="such as apache-2.0, for the model card")
-    add("--report", metavar="F", help="figures of `predict.py --json`: calibration and bias, for the model card")
-    options = parser.parse_args(arguments)
+    add("--license", metavar="ID", help="licence for the model card, such as apache-2.0")
+    add("--report", metavar="F", help="output of `predict --json`, for the model card's calibration and bias")
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit status; errors are raised."""
+    options = parser().parse_args(arguments)
     report: Any = read_json(options.report, _report) if options.report else None
     details = CardDetails(datasets=tuple(options.dataset), license=options.license, report=report)
     address = push_run(

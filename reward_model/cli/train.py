@@ -16,7 +16,7 @@ from typing import Any
 
 import datasets
 import torch
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig
 
 from arena_data.errors import InputError
 from arena_data.reading.cleaning import oddity_lines
@@ -34,6 +34,7 @@ from reward_model.train.config import DataArguments, TieRewardConfig
 from reward_model.train.finish import finish_run
 from reward_model.train.folds import finish_folds, fold_directory
 from reward_model.train.progress import show_progress
+from reward_model.train.recipe import RecipeParser
 from reward_model.train.resuming import last_checkpoint, settings_of, write_settings
 from reward_model.train.trainer import NotFiniteError
 
@@ -50,9 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def parser() -> RecipeParser:
+    """The project's own flags first, then those of TRL and Transformers."""
+    return RecipeParser([DataArguments, TieRewardConfig, ModelConfig], "train", "Trains a tie-aware reward model.")
+
+
 def train(arguments: Sequence[str] | None) -> None:
-    kinds: Any = [DataArguments, TieRewardConfig, ModelConfig]
-    data, config, model_arguments = TrlParser(kinds).parse_args_and_config(arguments)
+    data, config, model_arguments = parser().parse_run(sys.argv[1:] if arguments is None else arguments)
     if not config.verbose:
         quiet_libraries()
     if data.folds is None:

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig
 
 from reward_model.plan.engines import ENGINES, Held, held
 from reward_model.plan.footprint import Footprint, footprint
 from reward_model.plan.known_backbones import backbone_config
 from reward_model.train.config import DataArguments, TieRewardConfig
+from reward_model.train.recipe import RecipeParser
 
 GIB = 2**30
 # Dense bf16 (T4: fp16) tensor FLOPs a second with float32 accumulation, from NVIDIA's data sheets; `cpu`: two cores with
@@ -48,14 +49,14 @@ class PlanArguments:
     """Where the run would go.
 
     Args:
-        gpus: devices, of all machines together.
-        memory: GiB of one device.
-        device: what it is: t4, l4, rtx3090, rtx4090, a100, h100 or cpu.
-        peak_tflops: its peak, where it is none of these.
-        mfu: the share of that peak that training reaches.
+        gpus: number of devices, of all machines together.
+        memory: memory of one device, in GiB.
+        device: the kind of device.
+        peak_tflops: peak of one device in TFLOP/s, for a kind that is not listed (default: the kind's).
+        mfu: share of that peak that training reaches.
         battles: rows of the training file.
-        tokens_per_battle: both rows; from a table by max_length if not given.
-        engine: show only this one.
+        tokens_per_battle: tokens of both rows of a battle (default: measured, by encoding and max_length).
+        engine: show this engine only (default: all that suit the number of devices).
     """
 
     gpus: int = 1
@@ -83,26 +84,19 @@ class Plan:
         return [one.engine for one in self.engines if one.total <= memory * GIB]
 
 
+def parser() -> RecipeParser:
+    """The planner's flags and the recipe's."""
+    kinds = [PlanArguments, DataArguments, TieRewardConfig, ModelConfig]
+    return RecipeParser(kinds, "plan", "Says whether a run fits and how long it takes, before anything is rented.")
+
+
 def parse(arguments: Sequence[str]) -> Any:
     """The recipe and the flags as one namespace. The trainer's settings are not made: they would ask for its GPU here.
 
     Raises: ValueError for a recipe that is not there or has names that no setting has.
     """
-    kinds: Any = [PlanArguments, DataArguments, TieRewardConfig, ModelConfig]
-    parser = TrlParser(kinds, prog="arena-reward plan")
-    given = list(arguments)
-    if "--config" in given:
-        import yaml
-
-        place = given.index("--config")
-        path = [*given, ""][place + 1]
-        del given[place : place + 2]
-        with open(path, encoding="utf-8") as file:
-            recipe = yaml.safe_load(file)
-        unknown = parser.set_defaults_with_config(**recipe)
-        if unknown:
-            raise ValueError(f"{path}: no such settings: {' '.join(unknown[::2])}")
-    return parser.parse_args(given)
+    made = parser()
+    return made.parse_args(made.apply_recipe(arguments))
 
 
 def tokens_per_battle(encoding: str, max_length: int) -> float:

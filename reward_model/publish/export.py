@@ -17,6 +17,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import load_tokenizer
 
-SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
+SAMPLE = Path(str(files("arena_data"))) / "sample.csv"
 CHECK = "export.json"
 # Of the difference between the margins of export and adapter, root mean square, as a share of the margins' spread.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}

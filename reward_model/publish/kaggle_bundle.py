@@ -11,10 +11,12 @@ Source: https://github.com/Kaggle/kaggle-api/wiki/Dataset-Metadata, .../Kernel-M
 """
 
 import fnmatch
+import importlib.metadata
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,8 +28,7 @@ from reward_model.publish.staging import PUBLISHED
 from reward_model.run_directory.reading import is_complete, read_run
 from reward_model.run_directory.settings import BLEND
 
-ROOT = Path(__file__).parents[2]
-NOTEBOOK = Path(__file__).with_name("submit.ipynb")
+NOTEBOOK = Path(str(resources.files("reward_model.publish"))) / "submit.ipynb"
 CODE = ("arena_data", "reward_model")
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*")
 PYTHONS = ("3.11", "3.12")
@@ -171,8 +172,22 @@ def _matching(folder: Path, place: str, patterns: Sequence[str]) -> dict[str, Pa
 
 
 def _code() -> dict[str, Path]:
-    names = [path for part in CODE for path in sorted((ROOT / part).rglob("*")) if path.suffix in (".py", ".jinja")]
-    return {f"code/{path.relative_to(ROOT)}": path for path in [*names, ROOT / "predict.py", ROOT / "LICENSE"]}
+    """The packages' files by their place in the bundle, from a checkout or from where pip installed them."""
+    code: dict[str, Path] = {"code/LICENSE": _licence()}
+    for package in CODE:
+        folder = Path(str(resources.files(package)))
+        paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".jinja", ".json")]
+        code |= {f"code/{package}/{path.relative_to(folder)}": path for path in paths}
+    return code
+
+
+def _licence() -> Path:
+    """The project's licence: beside the packages in a checkout, among the distribution's files in an installation."""
+    checkout = Path(str(resources.files("reward_model"))).parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "LICENSE"
+    installed = importlib.metadata.files("arena-reward-model") or []
+    return next(Path(str(file.locate())) for file in installed if file.name == "LICENSE")
 
 
 def _place(source: Path, target: Path) -> None:

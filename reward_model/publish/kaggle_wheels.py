@@ -8,11 +8,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from arena_data.errors import InputError
 
-REQUIREMENTS = Path(__file__).parents[2] / "requirements-kaggle.txt"
+REQUIREMENTS = Path(str(files("reward_model.publish"))) / "requirements-kaggle.txt"
 # The newest glibc of these is 2.28; Kaggle's image has 2.35.
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_24_x86_64", "manylinux_2_28_x86_64")
 

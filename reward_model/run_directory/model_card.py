@@ -130,7 +130,7 @@ It does not measure the taste of one person.
 This project's code gives all three probabilities and the reward:
 
 ```python
-from reward_model.api import RewardModel
+from reward_model import RewardModel
 
 run = {run}
 model = RewardModel.from_pretrained(run)

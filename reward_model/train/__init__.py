@@ -1,0 +1,3 @@
+from reward_model.errors import require
+
+require("trl")

@@ -14,14 +14,15 @@ class DataArguments:
     """Where the battles come from and how they are split.
 
     Args:
-        train_file: files, globs or Hub ids of labelled battles.
-        eval_file: held-out battles; where there are none, a grouped share of train_file is held out.
-        validation_share: that share, which picks the best checkpoint.
-        num_folds, fold: instead of that share, hold out this one of so many grouped folds.
-        folds: train on each of so many grouped folds in turn, keep out-of-fold predictions, and average the weights.
-        calibration_share: the share of the rest that calibration is fitted on and nothing else sees.
-        max_train_battles: use only so many, the first ones, for a quick look.
-        split_seed: of the grouped split.
+        train_file: files, globs or Hub ids of labelled battles; at least one is needed.
+        eval_file: held-out battles, which pick the best checkpoint (default: a share of train_file).
+        validation_share: share of train_file's prompts that is held out where there is no eval_file.
+        num_folds: hold out one of this many grouped folds in place of that share (default: none).
+        fold: which of num_folds is held out, counted from 0.
+        folds: train once without each of this many folds, then average the weights (default: one run).
+        calibration_share: share of the other prompts that only the calibration is fitted on.
+        max_train_battles: read at most this many battles, the first ones, for a quick look (default: all).
+        split_seed: seed of the split by prompt.
     """
 
     train_file: list[str] = field(default_factory=list)
@@ -40,19 +41,21 @@ class TieRewardConfig(RewardConfig):
     """TRL's RewardConfig with what ties, style and token budgets need, and with defaults that do not bite.
 
     Args:
-        encoding: `separate` reads [prompt, A] and [prompt, B]; `joint` reads [prompt, A, B] in both orders.
-        tie_link: `davidson` or `rao_kupper`.
-        style: train the style head beside the reward, so that length and format are explained away from it.
-        batch_tokens: tokens, padding included, of one batch on one device; replaces the batch size.
-        eval_batch_tokens: the same for evaluation; twice batch_tokens if not given.
+        encoding: separate reads [prompt, A] and [prompt, B]; joint reads [prompt, A, B] in both orders.
+        tie_link: how margin and tie strength become three probabilities.
+        style: train a style head beside the reward, so that the reward does not learn length and format.
+        batch_tokens: tokens of one batch on one device, padding included; it replaces the batch size.
+        eval_batch_tokens: the same for evaluation (default: twice batch_tokens).
         padding_free: read a batch's rows end to end, without padding, and a prompt once for both responses where attention
-            is causal; models that cannot be read like that, ZeRO 3 and FSDP get padded rows.
-        teacher_weight, teacher_temperature: of distillation, where battles have a teacher's probabilities.
-        adversarial_norm: relative norm of adversarial weight perturbation (Wu et al. 2020); 0 is off.
+            is causal. Models that cannot be read like that, ZeRO 3 and FSDP get padded rows.
+        teacher_weight: share of the loss that compares with a teacher's probabilities, from 0 to 1.
+        teacher_temperature: divides the logits of model and teacher before they are compared.
+        adversarial_norm: relative norm of adversarial weight perturbation (Wu et al. 2020); 0 switches it off.
         adversarial_start: the epoch from which weights are perturbed.
-        adversarial_parameters: a regular expression; names of the parameters to perturb.
-        score_learning_rate: of the score layer; learning_rate if not given.
-        verbose: print every log entry, as the Trainer does, instead of a bar and a line an evaluation.
+        adversarial_parameters: a regular expression for the names of the parameters to perturb.
+        score_learning_rate: learning rate of the score layer (default: learning_rate).
+        max_length: tokens that a prompt with its responses is cut to, fairly; no battle is left out.
+        verbose: print every log entry, as the Trainer does, in place of a bar and one line per evaluation.
     """
 
     encoding: EncodingName = "separate"

@@ -169,10 +169,8 @@ def _fit_folds(
 
 def _searched(orders: Orders, verdicts: FloatArray, part: np.ndarray, options: BoostedTrees) -> dict[str, float]:
     """The best of `options.search` trials of Optuna, of which the parameters that are set are the first."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise ValueError("--search needs optuna: pip install -r requirements-dev.txt") from error
+    import optuna  # slow to import, and of use to this only
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def trial_loss(trial: Any) -> float:

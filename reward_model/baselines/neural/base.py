@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
-from trl.trainer.utils import disable_dropout_in_model
 
 from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
 from arena_data.transcripts.truncation import TRUNCATION_VERSION
@@ -68,7 +67,9 @@ class Neural(Baseline):
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(f"{self.model_name_or_path}: cannot be loaded ({one_line(error)})") from error
         if not self.dropout:
-            disable_dropout_in_model(self.model)
+            for module in self.model.modules():
+                if isinstance(module, torch.nn.Dropout):
+                    module.p = 0.0
 
     def encode(self, battles: datasets.Dataset, encoding: Encoding) -> dict[str, list[list[int]]]:
         """Token ids of each side, or of both orders, cut as everywhere in this project."""

@@ -174,7 +174,10 @@ def test_time_follows_tokens_and_devices(tiny: Path) -> None:
     ("recipe", "message"),
     [
         ("model_name_or_path: nowhere/at-all\n", "nowhere/at-all is no model directory"),
-        ("model_name_or_path: models/minilm\nlearning_rat: 1\n", "no such settings: --learning_rat"),
+        (
+            "model_name_or_path: models/minilm\nlearning_rat: 1\n",
+            "no such setting: learning_rat (did you mean learning_rate?)",
+        ),
         ("batch_tokens: 256\n", "model_name_or_path is not given"),
     ],
 )

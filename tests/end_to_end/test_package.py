@@ -1,0 +1,86 @@
+"""The package as pip installs it: what the wheel holds, and that it works in a folder without the repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import reward_model
+from reward_model.publish.kaggle_bundle import CODE
+
+ROOT = Path(__file__).parents[2]
+DATA = (
+    "arena_data/SAMPLE.md",
+    "arena_data/py.typed",
+    "arena_data/sample.csv",
+    "arena_data/webpage/page.html.jinja",
+    "reward_model/cli/commands.json",
+    "reward_model/publish/requirements-kaggle.txt",
+    "reward_model/publish/submit.ipynb",
+    "reward_model/py.typed",
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, as setuptools writes beside what it reads; without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in CODE:
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run(
+        [*command, "--wheel-dir", str(folder), str(folder / "source")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    [made] = folder.glob("*.whl")
+    return made
+
+
+def test_the_wheel_holds_the_packages_with_their_data_and_nothing_else(wheel: Path) -> None:
+    assert wheel.name == f"arena_reward_model-{reward_model.__version__}-py3-none-any.whl"
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(ROOT)) for name in CODE for path in (ROOT / name).rglob("*.py")}
+    files = {name for name in names if ".dist-info/" not in name}
+    assert files == modules | set(DATA)
+    [licence] = [name for name in names if name.endswith("/licenses/LICENSE")]
+    assert zipfile.ZipFile(wheel).read(licence) == (ROOT / "LICENSE").read_bytes()
+    assert wheel.stat().st_size < 1_000_000
+
+
+@pytest.mark.slow
+def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
+    """The packages that it needs are seen by a .pth file; the repository is not."""
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    [packages] = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (packages / "needed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    python = tmp_path / "venv" / "bin" / "python"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    install = ["-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--ignore-installed", str(wheel)]
+    run(str(python), *install)
+    command = str(tmp_path / "venv" / "bin" / "arena-reward")
+    assert run(command, "--version") == f"arena-reward {reward_model.__version__}\n"
+    assert "--batch_tokens N" in run(command, "train", "--help")
+    run(command, "explore", str(packages / "arena_data" / "sample.csv"), "--report", "eda.html")
+    assert "</html>" in (tmp_path / "eda.html").read_text(encoding="utf-8")
+    code = "from reward_model import RewardModel; import inspect; print(inspect.getfile(RewardModel))"
+    assert run(str(python), "-c", code) == f"{packages / 'reward_model' / 'api.py'}\n"
+    bundled = "from reward_model.publish.kaggle_bundle import _code; print([n for n in _code() if n[-3:] != '.py'])"
+    assert (
+        run(str(python), "-c", bundled)
+        == "['code/LICENSE', 'code/arena_data/webpage/page.html.jinja', 'code/reward_model/cli/commands.json']\n"
+    )
