@@ -147,16 +147,16 @@ def duration(text: str) -> float:
 
 
 def parser() -> CommandParser:
-    predict_parser = CommandParser(
+    made = CommandParser(
         prog="arena-reward predict", description="Battles in, a complete submission out, from any run directory."
     )
     defaults = PredictionFlags()
 
     def switch(name: str, text: str) -> None:
-        predict_parser.add_argument(name, action="store_true", help=text)
+        made.add_argument(name, action="store_true", help=text)
 
     def add(name: str, **settings: Any) -> None:
-        predict_parser.add_argument(name, **{"default": getattr(defaults, name[2:])} | settings)
+        made.add_argument(name, **{"default": getattr(defaults, name[2:])} | settings)
 
     add(
         "--model", nargs="+", required=True, metavar="D", help="run, baseline or blend directories; or submission files"
@@ -172,17 +172,9 @@ def parser() -> CommandParser:
         metavar="D",
         help="backbone directories of adapters: one, or one a model (default: those that the runs name)",
     )
+    add("--batch_tokens", type=whole_number(1), metavar="N", help="tokens of a batch (default: measured on the device)")
     add(
-        "--batch_tokens",
-        type=whole_number(1),
-        metavar="N",
-        help="tokens of a batch (default: measured on the device)",
-    )
-    add(
-        "--max_length",
-        type=whole_number(1),
-        metavar="N",
-        help="tokens that a text is cut to (default: as in training)",
+        "--max_length", type=whole_number(1), metavar="N", help="tokens that a text is cut to (default: as in training)"
     )
     switch("--swap_average", "joint encoding: read both orders and average them (twice the time)")
     add("--style", choices=("on", "off"), help="off: leave out what length and formatting explain")
@@ -195,12 +187,7 @@ def parser() -> CommandParser:
     add("--attn_implementation", metavar="NAME", help="attention, such as sdpa (default: Transformers' choice)")
     add("--device", metavar="NAME", help="such as cpu or cuda:1, in one process (default: every GPU, else the CPU)")
     add("--num_processes", type=whole_number(1), metavar="N", help="processes (default: one a GPU, or one)")
-    add(
-        "--time_limit",
-        type=duration,
-        metavar="T",
-        help="such as 8h or 30m; texts are shortened rather than run over it",
-    )
+    add("--time_limit", type=duration, metavar="T", help="such as 8h; texts are shortened rather than run over it")
     switch("--quiet", "show no progress bar")
     add("--report", metavar="PAGE", help="page to write about labelled battles: can the model be trusted?")
     switch("--json", "print the report's figures to standard output")
@@ -216,7 +203,7 @@ def parser() -> CommandParser:
         metavar="D",
         help="baselines or submission files that the report compares with (default: simple systems, fitted on the spot)",
     )
-    return predict_parser
+    return made
 
 
 def command_parser(command: str, text: str | None) -> CommandParser:
@@ -226,8 +213,8 @@ def command_parser(command: str, text: str | None) -> CommandParser:
         text: the module's docstring; its first line heads the help and the rest ends it.
     """
     head, _, rest = (text or "").partition("\n")
-    model_parser = CommandParser(prog=f"arena-reward {command}", description=head, epilog=rest)
-    add = model_parser.add_argument_group("models").add_argument
+    made = CommandParser(prog=f"arena-reward {command}", description=head, epilog=rest)
+    add = made.add_argument_group("models").add_argument
     add("--offline", action="store_true", help="open no connection to any network")
     add("--base_model", metavar="D", help="backbone directory of adapters (default: the one that each run names)")
     add("--batch_tokens", type=whole_number(1), metavar="N", help="tokens of a batch (default: measured on the device)")
@@ -238,12 +225,12 @@ def command_parser(command: str, text: str | None) -> CommandParser:
         help="dtype of the model; auto: the fastest one on the device",
     )
     add("--device", metavar="NAME", help="such as cpu or cuda:1 (default: the first accelerator, else the CPU)")
-    return model_parser
+    return made
 
 
-def parse_command(model_parser: CommandParser, arguments: Sequence[str]) -> argparse.Namespace:
+def parse_command(made: CommandParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parsed flags of a `command_parser`; applies `--offline` at once."""
-    options = model_parser.parse_args(arguments)
+    options = made.parse_args(arguments)
     if options.offline:
         os.environ.update(OFFLINE)
     return options

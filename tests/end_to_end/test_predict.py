@@ -23,8 +23,8 @@ def refuse(*a, **k):
 class Refused(socket.socket):
     __init__ = refuse
 socket.socket, socket.create_connection, socket.getaddrinfo = Refused, refuse, refuse
-import predict
-sys.exit(predict.main(sys.argv[1:]))
+from reward_model.__main__ import main
+sys.exit(main(["predict", *sys.argv[1:]]))
 """
 
 
