@@ -6,13 +6,16 @@ and the budget stays lowered; a row that fails alone, or whose scores are not fi
 """
 
 import warnings
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from reward_model.errors import ModelError, one_line
+from reward_model.model.backbone import without_cache
 from reward_model.model.cpu_memory import keep_freed_memory
 from reward_model.model.packed_linear import pack_linear_layers
 from reward_model.model.packed_reader import PackedReader, packed_reader
@@ -54,29 +57,49 @@ class Scorer:
         self._check()
         if packing:
             self.packed = packed_reader(loaded.model, max_length)
-        self.batch_tokens = batch_tokens or self._measured_budget(max_length)
+        self.batch_tokens = batch_tokens or self._memory_budget(max_length)
 
     @torch.inference_mode()
     def score(self, rows: Sequence[Sequence[int]]) -> FloatArray:
-        """float32 [rows, 2]: value and tie strength of each row of token ids; NaN where it cannot be scored."""
+        """float32 [rows, 2]: value and tie strength of each row of token ids; NaN where it cannot be scored.
+
+        Raises: ModelError where the GPU stopped at an error that all later calls would meet as well.
+        """
         scores = np.full((len(rows), 2), np.nan, dtype=np.float32)
-        waiting = self._batches(rows)[::-1]
+        waiting = self._batches(rows, range(len(rows)))
         while waiting:
-            batch = waiting.pop()
-            try:
-                scores[batch] = self._forward([rows[row] for row in batch])
-            except (RuntimeError, IndexError, MemoryError) as error:
-                tokens = sum(len(rows[row]) for row in batch)
-                if is_out_of_memory(error):
-                    self._lower(tokens)
-                if len(batch) == 1:
-                    self.first_error = self.first_error or one_line(error)
-                    continue
+            batch = waiting.popleft()
+            failure = self._attempt(rows, batch, scores)
+            if failure is None:
+                continue
+            if failure.out_of_memory:
+                self._lower([len(rows[row]) for row in batch])
+            if len(batch) == 1:
+                self.first_error = self.first_error or failure.reason
+            elif not failure.out_of_memory:
                 # Whatever it was, smaller batches find the row that is to blame.
                 half = len(batch) // 2
-                waiting += [batch[half:], batch[:half]]
+                waiting.extendleft([batch[half:], batch[:half]])
+                continue
+            if failure.out_of_memory:
+                # What waits was cut for the budget that turned out too large.
+                left = [*(batch if len(batch) > 1 else []), *(row for other in waiting for row in other)]
+                waiting = self._batches(rows, sorted(left))
         scores[~np.isfinite(scores).all(axis=1)] = np.nan
         return scores
+
+    def _attempt(self, rows: Sequence[Sequence[int]], batch: Sequence[int], scores: FloatArray) -> "Failure | None":
+        """Scores a batch. Returns after the exception is gone, whose traceback would keep the batch's activations."""
+        try:
+            scores[batch] = self._forward([rows[row] for row in batch])
+        except (RuntimeError, IndexError, MemoryError) as error:
+            if is_final(error):
+                raise ModelError(
+                    f"the GPU stopped ({one_line(error)}) and can compute nothing more in this process; the same command "
+                    "goes on from the finished shards; CUDA_LAUNCH_BLOCKING=1 names the operation that failed"
+                ) from error
+            return Failure(one_line(error), is_out_of_memory(error))
+        return None
 
     @torch.inference_mode()
     def _check(self) -> None:
@@ -90,10 +113,14 @@ class Scorer:
                 f"the model's scores are not finite in {str(self.loaded.dtype).removeprefix('torch.')}; try another --dtype"
             )
 
-    def _batches(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    def _batches(self, rows: Sequence[Sequence[int]], places: Sequence[int]) -> deque[list[int]]:
+        """Batches of the rows in these places, within the budget as it is now."""
+        chosen = [rows[place] for place in places]
         if self.packed is not None:
-            return packs(lengths_packed(rows, self.packed.causal), self.batch_tokens)
-        return batches([len(row) for row in rows], self.batch_tokens)
+            planned = packs(lengths_packed(chosen, self.packed.causal), self.batch_tokens)
+        else:
+            planned = batches([len(row) for row in chosen], self.batch_tokens)
+        return deque([places[row] for row in batch] for batch in planned)
 
     def _forward(self, rows: Sequence[Sequence[int]]) -> FloatArray:
         scores = self.packed.scores(rows) if self.packed is not None else self._padded(rows)
@@ -107,34 +134,82 @@ class Scorer:
         # Without padding no mask is needed, and attention takes its fastest way.
         mask = None if bool(attention_mask.all()) else attention_mask.to(device)
         with score_inputs(model, positions=positions):
-            scores: torch.Tensor = model(input_ids=input_ids.to(device), attention_mask=mask).logits
+            scores: torch.Tensor = model(
+                input_ids=input_ids.to(device), attention_mask=mask, **without_cache(model)
+            ).logits
         return scores
 
-    def _lower(self, tokens: int) -> None:
+    def _lower(self, lengths: Sequence[int]) -> None:
+        """Sets the budget to half of what the failed batch held. lengths: of the batch's rows."""
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        lowered = max(1, tokens // 2)
+        lowered = max(1, sum(lengths) // 2)
+        if len(lengths) > 1:  # rows that share a beginning hold less than their sum
+            lowered = max(1, min(lowered, self.batch_tokens // 2))
         if lowered < self.batch_tokens:
             self.batch_tokens = lowered
             warnings.warn(f"out of memory: batches are of {lowered:,} tokens from here on", stacklevel=2)
 
-    def _measured_budget(self, max_length: int) -> int:
-        """As many tokens as fill most of the device's free memory, going by what a small batch takes."""
+    def _memory_budget(self, max_length: int) -> int:
+        """As many tokens as fill most of the device's free memory, going by what rows of `max_length` take."""
         device = self.loaded.device
         if device.type != "cuda":
             return max(CPU_BATCH_TOKENS, max_length)
-        rows = [[0] * min(PROBE_TOKENS, max_length)] * max(1, PROBE_TOKENS // max_length)
+        # As long as the longest that will come: attention that is not fused takes memory by the square of a row's length.
+        # Neighbours begin differently, or a packed model would read their common beginning once.
+        rows = [[place % 2] + [0] * (max_length - 1) for place in range(max(1, PROBE_TOKENS // max_length))]
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        with torch.inference_mode():
-            self._forward(rows)
+        if self._runs_out_of_memory(rows):
+            torch.cuda.empty_cache()
+            return max(LEAST_TOKENS, max_length)
         taken = max(1, torch.cuda.max_memory_allocated(device) - before)
         free, _ = torch.cuda.mem_get_info(device)
+        # PyTorch keeps what it has freed; the driver counts that as taken.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         affordable = int(MEMORY_SHARE * free / taken * sum(map(len, rows)))
         return max(LEAST_TOKENS, max_length, min(MOST_TOKENS, affordable))
 
+    def _runs_out_of_memory(self, rows: Sequence[Sequence[int]]) -> bool:
+        try:
+            with torch.inference_mode():
+                self._forward(rows)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise ModelError(
+                    f"the model cannot score a row of {len(rows[0]):,} tokens ({one_line(error)})"
+                ) from error
+            return True
+        return False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a batch could not be scored."""
+
+    reason: str
+    out_of_memory: bool
+
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Of a GPU (torch's own error) or of the machine (an allocation that was refused)."""
-    refused = ("can't allocate memory", "not enough memory", "cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    """Of a GPU (torch's own error, or a driver's or cuBLAS's) or of the machine (an allocation that was refused)."""
+    refused = (
+        "can't allocate memory",
+        "not enough memory",
+        "cannot allocate memory",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    )
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in refused)
+
+
+def is_final(error: BaseException) -> bool:
+    """Of a GPU whose context is lost: every later call in this process fails too, whatever its rows are.
+
+    Source: https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html, "the process must be terminated and
+    relaunched".
+    """
+    if is_out_of_memory(error):
+        return False
+    lost = ("CUDA error", "HIP error", "device-side assert", "illegal memory access")
+    return isinstance(error, torch.AcceleratorError) or any(text in str(error) for text in lost)
