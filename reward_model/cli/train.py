@@ -31,19 +31,18 @@ from reward_model.train.build_model import check_device
 from reward_model.train.checks import check_settings, engine_of, tokenizer_note
 from reward_model.train.compose import compose
 from reward_model.train.config import DataArguments, TieRewardConfig
+from reward_model.train.device_figures import NotFiniteError
 from reward_model.train.finish import finish_run
 from reward_model.train.folds import finish_folds, fold_directory
 from reward_model.train.progress import show_progress
 from reward_model.train.recipe import RecipeParser
 from reward_model.train.resuming import last_checkpoint, settings_of, write_settings
-from reward_model.train.trainer import NotFiniteError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status: 2 for what a person has to mend, 1 for a loss that is not finite."""
     try:
         train(arguments)
-        leave_together()
     except (InputError, ModelError, NotFiniteError, ValueError) as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -60,10 +59,17 @@ def train(arguments: Sequence[str] | None) -> None:
     data, config, model_arguments = parser().parse_run(sys.argv[1:] if arguments is None else arguments)
     if not config.verbose:
         quiet_libraries()
+    push_to, token = repository(config)
+    main_process = is_main(config)
     if data.folds is None:
         train_run(data, config, model_arguments)
     else:
         train_folds(data, config, model_arguments)
+    # A push takes as long as the network wants: processes that waited for it would run into ddp_timeout.
+    leave_together()
+    if push_to and main_process:
+        address = push_run(config.output_dir, push_to, private=bool(config.hub_private_repo), token=token)
+        print(f"pushed: {address}")
 
 
 def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
@@ -76,7 +82,7 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
     for fold in range(data.folds):
         say(config, f"fold {fold + 1} of {data.folds}")
         one = copy.copy(config)
-        one.output_dir, one.push_to_hub = str(fold_directory(config.output_dir, fold)), False
+        one.output_dir = str(fold_directory(config.output_dir, fold))
         train_run(dataclasses.replace(data, folds=None, num_folds=data.folds, fold=fold), one, model_arguments)
     if is_main(config):
         battles, _ = split_by_judge(read_training_battles(data.train_file, data.max_train_battles))
@@ -91,7 +97,6 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
 def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     """From battles to a run directory. config: TieRewardConfig; model_arguments: ModelConfig."""
     # 1. What can be refused without reading a battle.
-    push_to, token = repository(config)
     check_device(bool(config.bf16), bool(config.use_cpu))
     check_settings(config, model_arguments, engine_of(config), gpu=config.device.type != "cpu")
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
@@ -129,9 +134,6 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
             f"held-out log loss {metrics['log_loss']:.4f}, accuracy {metrics['accuracy']:.3f}"
             f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); run in {config.output_dir}"
         )
-        if push_to:
-            address = push_run(config.output_dir, push_to, private=bool(config.hub_private_repo), token=token)
-            print(f"pushed: {address}")
 
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:

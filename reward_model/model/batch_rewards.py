@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from reward_model.model.packed_reader import PackedReader
-from reward_model.model.score_layer import last_positions, score_inputs
+from reward_model.model.score_layer import score_inputs
 
 
 def batch_rewards(model: Any, batch: dict[str, Any], packed: PackedReader | None, *, caches: bool) -> torch.Tensor:
@@ -28,10 +28,10 @@ def batch_rewards(model: Any, batch: dict[str, Any], packed: PackedReader | None
             scores.append(packed.logits(model, group, style, pair))
             continue
         inputs = {name: group[name] for name in ("input_ids", "attention_mask")}
-        with score_inputs(model, positions=last_positions(inputs["attention_mask"]), style=style, pair=pair):
+        with score_inputs(model, positions=group["last"], style=style, pair=pair):
             scores.append(model(**inputs, use_cache=False).logits if caches else model(**inputs).logits)
     row, score = torch.cat(rows), torch.cat(scores).float()
-    # A stand-in row's score is multiplied by nothing, but stays in the graph: every rank's backward is alike.
-    kept = row >= 0
-    order = torch.argsort(row[kept])
-    return score[kept][order].reshape(2, battles, 2) + 0.0 * score[~kept].sum()
+    # Stand-in rows, -1, go last. Their scores are multiplied by nothing, but stay in the graph: every rank's backward is
+    # alike. The number of real rows is known, so nothing here makes a GPU wait, as picking rows by a mask would.
+    score = score[torch.argsort(torch.where(row >= 0, row, 2 * battles))]
+    return score[: 2 * battles].reshape(2, battles, 2) + 0.0 * score[2 * battles :].sum()

@@ -23,13 +23,17 @@ class BattleCollator:
     `style_a` [F], `style_b` [F], `pair` [F + 1].
 
     Returns a dict of
-        groups: list of {input_ids int64 [rows, longest], attention_mask int64 [rows, longest], row int64 [rows]}; a group
-            without rows holds one row of one token with row = -1, so that every batch has the same number of groups.
+        groups: list of {input_ids int64 [rows, longest], attention_mask int64 [rows, longest], row int64 [rows],
+            last int64 [rows], each row's last real token}; a group without rows holds one row of one token with
+            row = -1, so that every batch has the same number of groups.
             With `padding_free` one group of all rows end to end, see `reward_model.tokens.layout.lay_out`; where it
             `shares`, a battle's two rows are read from their common beginning on
         labels, teacher: float32 [battles, 3]
         style: float32 [2 * battles, F], pair: float32 [2 * battles, F + 1]
         index: int64 [battles], the battles' places in the dataset
+        tokens: `token_counts` of the batch
+
+    Raises: ValueError for a row without tokens.
     """
 
     pad_token_id: int
@@ -40,12 +44,15 @@ class BattleCollator:
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ids = [row["input_ids_a"] for row in rows] + [row["input_ids_b"] for row in rows]
         lengths = np.array([len(row) for row in ids])
+        if not lengths.all():
+            raise ValueError("a sequence has no token to pool")
         batch: dict[str, Any] = {
             "groups": [self._packed(ids)]
             if self.padding_free
             else [self._group(ids, group) for group in split_rows(lengths)],
             "index": torch.tensor([row["index"] for row in rows]),
         }
+        batch["tokens"] = token_counts(batch)
         for name in ("labels", "teacher"):
             if name in rows[0]:
                 batch[name] = torch.tensor(np.array([row[name] for row in rows]), dtype=torch.float32)
@@ -71,7 +78,8 @@ class BattleCollator:
             input_ids[place, : len(row)] = torch.tensor(row)
             attention_mask[place, : len(row)] = 1
         rows = torch.tensor(group) if len(group) else torch.tensor([-1])
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "row": rows}
+        last = torch.tensor([len(row) - 1 for row in chosen])
+        return {"input_ids": input_ids, "attention_mask": attention_mask, "row": rows, "last": last}
 
 
 def token_counts(batch: dict[str, Any]) -> tuple[int, int]:

@@ -47,31 +47,31 @@ def _short(value: Any) -> str:
     return f"{float(value):.3g}"
 
 
-def figures_of(log_probs: torch.Tensor, labels: torch.Tensor, margin: torch.Tensor) -> dict[str, float]:
-    """Means over battles, by name.
+def figures_of(log_probs: torch.Tensor, labels: torch.Tensor, margin: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Means over battles, by name, on the tensors' device: reading one makes a GPU wait, so that is the caller's choice.
 
     Args:
         log_probs, labels: float32 [battles, 3], log-probabilities and verdicts.
         margin: float32 [battles].
     """
     return {
-        "log_loss": cross_entropy(log_probs, labels).mean().item(),
-        "accuracy": (log_probs.argmax(-1) == labels.argmax(-1)).float().mean().item(),
-        "tie_rate_predicted": log_probs[:, 2].exp().mean().item(),
-        "tie_rate_seen": labels[:, 2].mean().item(),
-        "margin": margin.abs().mean().item(),
+        "log_loss": cross_entropy(log_probs, labels).mean(),
+        "accuracy": (log_probs.argmax(-1) == labels.argmax(-1)).float().mean(),
+        "tie_rate_predicted": log_probs[:, 2].exp().mean(),
+        "tie_rate_seen": labels[:, 2].mean(),
+        "margin": margin.abs().mean(),
     }
 
 
-def figures_of_rewards(rewards: torch.Tensor) -> dict[str, float]:
+def figures_of_rewards(rewards: torch.Tensor) -> dict[str, torch.Tensor]:
     """Mean and standard deviation of the batch's rewards, by name.
 
     Args:
         rewards: float32 [2, battles, 2], (value, tie) of each battle's two rows.
     """
     return {
-        "reward_mean": rewards[..., 0].mean().item(),
-        "reward_std": rewards[..., 0].std(unbiased=False).item(),
+        "reward_mean": rewards[..., 0].mean(),
+        "reward_std": rewards[..., 0].std(unbiased=False),
     }
 
 
@@ -123,7 +123,8 @@ def evaluation_output(
     labels = None
     if "labels" in dataset.column_names:
         labels = torch.tensor(np.asarray(dataset["labels"], dtype=np.float32))
-        metrics = {f"{prefix}_{name}": value for name, value in figures_of(log_probs, labels, margin).items()}
+        figures = figures_of(log_probs, labels, margin)
+        metrics = {f"{prefix}_{name}": value.item() for name, value in figures.items()}
         metrics[f"{prefix}_loss"] = metrics[f"{prefix}_log_loss"]
     return EvalLoopOutput(
         predictions=log_probs.numpy(),

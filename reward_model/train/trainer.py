@@ -33,17 +33,14 @@ from reward_model.model.margins import margins
 from reward_model.model.packed_reader import PackedReader, packed_reader
 from reward_model.model.score_layer import TieAwareScore, find_score_layer
 from reward_model.model.tie_links import log_probabilities
-from reward_model.tokens.collator import BattleCollator, token_counts
+from reward_model.tokens.collator import BattleCollator
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.token_budget import TokenBudgetSampler
 from reward_model.train.adversarial import perturbed
 from reward_model.train.config import TieRewardConfig
+from reward_model.train.device_figures import DeviceFigures
 from reward_model.train.precision import float32_score, keep_packing, to_one_dtype
 from reward_model.train.progress import Throughput, evaluation_output, figures_of, figures_of_rewards
-
-
-class NotFiniteError(RuntimeError):
-    """The loss is NaN or infinite; says at which step and on which battles."""
 
 
 class BattleLoader(DataLoader):
@@ -96,6 +93,7 @@ class TieRewardTrainer(RewardTrainer):
         self.label_names = ["labels"]
         self._throughput: Throughput | None = None
         self._score: dict[str, torch.Tensor] = {}
+        self._figures = DeviceFigures()
         self._searching = False  # for the direction of an adversarial perturbation: not a step to take note of
 
     # -- data ---------------------------------------------------------------------------------------------------
@@ -151,6 +149,12 @@ class TieRewardTrainer(RewardTrainer):
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
         return optimizer
 
+    def _prepare_input(self, data: Any) -> Any:
+        """To the device without waiting for the copy, and without DeepSpeed's change of dtype: labels stay float32."""
+        if isinstance(data, torch.Tensor):
+            return data.to(self.args.device, non_blocking=True)
+        return super()._prepare_input(data)
+
     # -- the loss -----------------------------------------------------------------------------------------------
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
@@ -177,7 +181,7 @@ class TieRewardTrainer(RewardTrainer):
     ) -> Any:
         """The batch's share of the step's mean loss; with `return_outputs` also {"logits": log-probabilities [battles, 3]}.
 
-        Raises: NotFiniteError for a loss that is NaN or infinite, naming the step and the battles.
+        Whether the loss is finite is asked once an optimizer step (`DeviceFigures`): every question makes a GPU wait.
         """
         rewards = self.rewards(model, inputs)
         margin, tie_strength = margins(rewards, self.encoding)
@@ -193,12 +197,8 @@ class TieRewardTrainer(RewardTrainer):
         loss = loss_of_readings(readings, labels, self.args.tie_link, **options)
         if self.args.center_rewards_coefficient:
             loss = loss + self.args.center_rewards_coefficient * rewards[..., 0].sum(dim=0) ** 2
-        if not torch.isfinite(loss).all():
-            bad = inputs["index"][~torch.isfinite(loss)].tolist()
-            raise NotFiniteError(
-                f"the loss is not finite at step {self.state.global_step} on training battles {bad[:8]}; the last "
-                "checkpoint is kept: lower learning_rate, or look at these battles"
-            )
+        if self.model.training:
+            self._figures.add_loss(self.state.global_step, inputs["index"], loss)
         battles = num_items_in_batch if num_items_in_batch is not None else len(labels)
         # Engines average gradients over ranks; the step's mean needs their sum.
         shared = loss.sum() / battles * (self.args.world_size if num_items_in_batch is not None else 1)
@@ -209,7 +209,10 @@ class TieRewardTrainer(RewardTrainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         self._throughput = self._throughput or Throughput()
         with self._reading():
-            return self._training_step(model, inputs, num_items_in_batch)
+            loss = self._training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients:
+            self._figures.check_losses()  # raises NotFiniteError before the optimizer's step
+        return loss
 
     def _training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
         active = self.args.adversarial_norm > 0 and (self.state.epoch or 0) >= self.args.adversarial_start
@@ -260,10 +263,9 @@ class TieRewardTrainer(RewardTrainer):
 
     @torch.no_grad()
     def _note(self, batch: Any, rewards: torch.Tensor, margin: torch.Tensor, log_probs: torch.Tensor) -> None:
-        real, padded = token_counts(batch)
-        noted = figures_of(log_probs, batch["labels"], margin) | figures_of_rewards(rewards)
-        for name, value in (noted | {"padding_share": 1 - real / padded}).items():
-            self._metrics["train"][name].append(value)
+        real, padded = batch["tokens"]
+        self._figures.add(figures_of(log_probs, batch["labels"], margin) | figures_of_rewards(rewards))
+        self._metrics["train"]["padding_share"].append(1 - real / padded)
         assert self._throughput is not None
         self._throughput.add(real, len(batch["labels"]))
 
@@ -271,6 +273,8 @@ class TieRewardTrainer(RewardTrainer):
         if self.model.training and self._throughput is not None and "loss" in logs:
             logs.update(self._throughput.rates(self.args.world_size))
             self._throughput = None
+            for name, values in self._figures.take().items():
+                self._metrics["train"][name].extend(values)
         super().log(logs, start_time)
 
     # -- evaluation ---------------------------------------------------------------------------------------------
@@ -289,20 +293,20 @@ class TieRewardTrainer(RewardTrainer):
             model = self.accelerator.prepare_model(model, evaluation_mode=True)
         was_training = model.training
         model.eval()
-        batches: list[tuple[list[int], np.ndarray, np.ndarray]] = []
+        kept: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         try:
             with self._reading():
                 for batch in self._each(dataloader):
                     with torch.no_grad(), self.compute_loss_context_manager():
                         margin, tie_strength = margins(self.rewards(model, batch), self.encoding)
-                    batches.append(
-                        (batch["index"].tolist(), margin.float().cpu().numpy(), tie_strength.float().cpu().numpy())
-                    )
+                    kept.append((batch["index"], margin.float(), tie_strength.float()))
         finally:
             model.train(was_training)
+        # Fetched when all is read: each fetch makes a GPU wait.
+        parts = [(index.tolist(), margin.cpu().numpy(), tie.cpu().numpy()) for index, margin, tie in kept]
         if self.args.world_size > 1:
-            batches = gather_object(batches)
-        return evaluation_output(batches, dataloader.dataset, self.args.tie_link, metric_key_prefix)
+            parts = gather_object(parts)
+        return evaluation_output(parts, dataloader.dataset, self.args.tie_link, metric_key_prefix)
 
     def _each(self, dataloader: DataLoader) -> Iterator[dict[str, Any]]:
         for batch in dataloader:

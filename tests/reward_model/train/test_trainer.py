@@ -19,7 +19,8 @@ from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import prepare_tokenizer
 from reward_model.train.config import TieRewardConfig
 from reward_model.train.dataset import style_of, training_rows
-from reward_model.train.trainer import NotFiniteError, TieRewardTrainer
+from reward_model.train.device_figures import NotFiniteError
+from reward_model.train.trainer import TieRewardTrainer
 from tests.helpers.tiny_models import byte_tokenizer, tiny_llama
 
 BATTLES = 24
