@@ -1,6 +1,7 @@
 """Battles in, calibrated probabilities of A, B and tie out: links, model, batching, trainer, calibration, blending."""
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
     lambda record: not record.getMessage().startswith("Failed to load CPU gemm_4bit_forward")
 )
 
+# Batches are of all lengths, and a GPU's memory would be cut into blocks that fit none of those to come. PyTorch reads this
+# when it first allocates: https://docs.pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage.
+if "PYTORCH_ALLOC_CONF" not in os.environ:  # its name since PyTorch 2.9; older ones read the other
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:

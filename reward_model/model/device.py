@@ -39,6 +39,24 @@ def named_device(name: str | None) -> torch.device:
     return device
 
 
+def compute_on(device: torch.device) -> None:
+    """Makes a GPU the current one of this process, before anything is put on it; does nothing for a CPU.
+
+    Otherwise what names no GPU goes to the first, and each process beside the first would hold a context there. From
+    compute capability 9 on PyTorch prefers cuDNN's attention, which plans a kernel for each new shape, tens of
+    milliseconds a plan; texts hardly ever have the same length twice.
+
+    Sources: https://docs.pytorch.org/docs/stable/generated/torch.cuda.set_device.html,
+    https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/transformers/cuda/sdp_utils.cpp (the order of
+    kernels), https://docs.nvidia.com/deeplearning/cudnn/frontend/latest/operations/Attention.html (a plan a shape).
+    """
+    if device.type == "cuda":
+        if device.index is not None:  # `cuda` is the current one, and PyTorch 2.13 refuses it here
+            torch.cuda.set_device(device)
+        if torch.cuda.get_device_capability(device)[0] >= 9:
+            torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def keep_one_device(arguments: Any) -> None:
     """Keeps the Trainer of one process to one GPU, and says how all of them are used.
 

@@ -21,22 +21,19 @@ Sources: https://pytorch.org/docs/stable/torch.compiler_fake_tensor.html; Kaplan
 
 import copy
 import warnings
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft import get_peft_model
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 from trl import ModelConfig
 from trl.trainer.utils import disable_dropout_in_model
 
 from reward_model.model.backbone import dtype_named
-from reward_model.model.score_layer import TieAwareScore, install_score_layer, score_inputs
+from reward_model.model.score_layer import TieAwareScore, install_score_layer
+from reward_model.plan.activations import keep_inputs, peak_bytes
 from reward_model.quiet import quiet_transformers
 from reward_model.train.build_model import lora_config
 
@@ -103,6 +100,8 @@ def footprint(
     autocast: bool,
     accumulation: bool,
     dropout: bool = False,
+    reentrant: bool = False,
+    gpu: bool = True,
 ) -> Footprint:
     """Counts for one device that reads `batch_tokens` at once.
 
@@ -114,6 +113,8 @@ def footprint(
         autocast: bf16 or fp16 mixed precision.
         accumulation: several batches a step, so that gradients are there while the next batch is read.
         dropout: whether it is left on; attention with dropout keeps the scores of all pairs of tokens on a CPU.
+        reentrant: the older kind of checkpointing, which alone frees what 8-bit layers keep.
+        gpu: with autocast's rules for CUDA in the place of those for a CPU.
     """
     rows = max(2, batch_tokens // max_length)
     layers = config.num_hidden_layers
@@ -122,7 +123,9 @@ def footprint(
         made = _meta_model(_with_layers(config, depth), arguments)
         if not dropout:
             disable_dropout_in_model(made)
-        return _peak(made, rows, max_length, checkpointing, autocast, accumulation)
+        if arguments.load_in_8bit:
+            keep_inputs(made, {name.removesuffix(".weight") for name in _quantised(made, arguments)})
+        return peak_bytes(made, rows, max_length, checkpointing, autocast, accumulation, reentrant=reentrant, gpu=gpu)
 
     with quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks Transformers by an old name
@@ -214,57 +217,3 @@ def _bytes_each(arguments: ModelConfig) -> float:
     if arguments.load_in_8bit:
         return INT8
     return NF4_DOUBLE if arguments.use_bnb_nested_quant else NF4
-
-
-class _LiveBytes(TorchDispatchMode):
-    """Adds up the storages that operations make, for as long as they live."""
-
-    def __init__(self, known: set[int]) -> None:
-        super().__init__()
-        self.now, self.peak, self.seen = 0, 0, known
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                if storage._cdata not in self.seen:
-                    self.seen.add(storage._cdata)
-                    self.now += storage.nbytes()
-                    self.peak = max(self.peak, self.now)
-                    weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
-        return made
-
-    def _gone(self, key: int, size: int) -> None:
-        self.seen.discard(key)
-        self.now -= size
-
-
-def _peak(model: Any, rows: int, length: int, checkpointing: bool, autocast: bool, accumulation: bool) -> float:
-    """Bytes alive at most in forward and backward, gradients included, beside the weights."""
-    with FakeTensorMode():
-        for module in model.modules():
-            for name, old in module._parameters.items():
-                if old is not None:
-                    new = nn.Parameter(torch.empty(old.shape, dtype=old.dtype), requires_grad=old.requires_grad)
-                    module._parameters[name] = new
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
-        model.train()
-        if checkpointing:
-            model.activation_checkpointing_enable({"use_reentrant": False})
-            if hasattr(model, "peft_config"):
-                model.enable_input_require_grads()
-        live = _LiveBytes({parameter.untyped_storage()._cdata for parameter in model.parameters()})
-        trained_whole = all(parameter.requires_grad for parameter in model.parameters())
-        caches = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
-        with live:
-            for _ in range(2 if accumulation and trained_whole else 1):
-                live.peak = live.now
-                with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                    ids = torch.zeros((rows, length), dtype=torch.int64)
-                    with score_inputs(model, positions=torch.zeros(rows, dtype=torch.int64)):
-                        scores = model(input_ids=ids, attention_mask=torch.ones_like(ids), **caches).logits
-                scores.sum().backward()
-        return float(live.peak)

@@ -114,6 +114,7 @@ def plan(settings: Any) -> Plan:
     config = backbone_config(settings.model_name_or_path)
     model = ModelConfig(**{name: getattr(settings, name) for name in ModelConfig.__dataclass_fields__})
     half = bool(settings.bf16 or settings.fp16)
+    kind = "cpu" if settings.device == "cpu" else "cuda"
     counted = footprint(
         config,
         model,
@@ -123,8 +124,9 @@ def plan(settings: Any) -> Plan:
         autocast=half,
         accumulation=settings.gradient_accumulation_steps > 1,
         dropout=not settings.disable_dropout,
+        reentrant=bool((settings.gradient_checkpointing_kwargs or {}).get("use_reentrant")),
+        gpu=kind == "cuda",
     )
-    kind = "cpu" if settings.device == "cpu" else "cuda"
     if settings.engine:
         names: tuple[str, ...] = (settings.engine,)
     else:

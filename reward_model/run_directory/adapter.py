@@ -14,6 +14,7 @@ from safetensors import safe_open
 from arena_data.file_io import json_object, read_json
 from reward_model.errors import ModelError
 from reward_model.model.pretrained import check_keys, check_safetensors
+from reward_model.model.score_layer import find_score_layer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -36,7 +37,12 @@ def with_adapter(model: Any, directory: Path) -> Any:
     """The model with the adapter around it. Raises: ModelError where tensors are missing or left over."""
     from peft import PeftModel, get_peft_model_state_dict  # seconds to import
 
-    adapted = PeftModel.from_pretrained(model, directory)
+    from reward_model.model.old_torchao import pass_over_old_torchao
+
+    pass_over_old_torchao()
+    # Its device is named, or PEFT 0.21 would load the adapter to the first GPU, whichever has the model.
+    device = str(find_score_layer(model).weight.device)
+    adapted = PeftModel.from_pretrained(model, directory, torch_device=device)
     wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     with safe_open(directory / WEIGHTS, framework="np") as tensors:
         stored = set(tensors.keys())

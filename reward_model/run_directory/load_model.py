@@ -8,6 +8,7 @@ Sources: https://huggingface.co/docs/peft/developer_guides/model_merging,
 https://huggingface.co/docs/transformers/quantization/bitsandbytes.
 """
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig,
 from arena_data.errors import InputError
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, set_pad_token
-from reward_model.model.device import named_device
+from reward_model.model.device import compute_on, named_device
 from reward_model.model.pretrained import head_names, load_pretrained
 from reward_model.model.score_layer import install_score_layer, last_positions, score_inputs
 from reward_model.run_directory.adapter import check_adapter, with_adapter
@@ -83,6 +84,7 @@ class LoadedModel:
 def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
     """Raises: ModelError, one line, for a backbone that is not there, or files that do not belong together."""
     device, dtype = options.torch_device(), options.torch_dtype()
+    compute_on(device)
     tokenizer = load_tokenizer(str(run.directory))
     is_adapter = run.config.model_type == "adapter"
     source = backbone_of(run, options.base_model) if is_adapter else str(run.directory)
@@ -97,6 +99,7 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
     try:
         if is_adapter:
             check_adapter(run.directory)
+        settings |= _placement(device, options)
         head = head_names(source, settings.get("revision"))
         if options.load_in_4bit or options.load_in_8bit:
             settings |= _quantised(options, dtype, device, head)
@@ -151,6 +154,15 @@ def _in_hub_cache(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
+def _placement(device: torch.device, options: LoadOptions) -> dict[str, Any]:
+    """Weights straight to a GPU: in main memory those of an 8B model are 16 GB, in every process. They are merged there.
+
+    Transformers does that with accelerate alone.
+    """
+    straight = device.type == "cuda" and not options.merge and importlib.util.find_spec("accelerate") is not None
+    return {"device_map": {"": device}} if straight else {}
 
 
 def _quantised(

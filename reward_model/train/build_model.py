@@ -15,6 +15,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.device import default_device
+from reward_model.model.old_torchao import pass_over_old_torchao
 from reward_model.model.pretrained import head_names, load_pretrained
 from reward_model.model.score_layer import head_module_names, install_score_layer
 
@@ -48,7 +49,8 @@ def load_model(
             layer.start_from_nothing()
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError) as error:
+        # ImportError: such as flash-attn, which attn_implementation may name.
         where = "is not a directory and cannot be fetched" if not os.path.isdir(name) else "cannot be loaded"
         raise ModelError(f"{name}: {where} ({one_line(error)})") from error
     set_pad_token(model, tokenizer)
@@ -67,6 +69,7 @@ def lora_config(arguments: ModelConfig, model: Any) -> LoraConfig | None:
     Raises: ModelError where lora_target_modules match nothing in the model.
     """
     config = get_peft_config(arguments)
+    pass_over_old_torchao()
     if not isinstance(config, LoraConfig):
         return None
     config.task_type = "SEQ_CLS"

@@ -5,10 +5,14 @@
 | batch_tokens under 2 x max_length | a battle's two rows are read in one batch | `reward_model.tokens.token_budget` |
 | 4 or 8 bits without LoRA | packed weights cannot be trained | Transformers' quantisation guide |
 | 4 bits whose dtype is not that of mixed precision | bitsandbytes computes in the one, autocast in the other | |
+| 8 bits with checkpointing that is not reentrant | every layer's inputs stay all the same | bitsandbytes' MatMul8bitLt |
+| the same under DDP that looks for unused parameters | DDP stops at the second backward | PyTorch's DDP notes |
 | 8 bits under ZeRO 3 or FSDP | int8 weights are not sharded | PEFT's DeepSpeed and FSDP guides |
 | 4 bits under FSDP, stored in another dtype | it shards parameters of one dtype | bitsandbytes' FSDP-QLoRA guide |
 | FSDP without a GPU | accelerate would run lone processes, each training a model of its own | accelerate 1.15 |
 | adversarial perturbation under ZeRO 3 or FSDP | it needs whole weights | `reward_model.train.adversarial` |
+| torch_compile | it compiles again for each shape, and no two batches of a token budget have the same | |
+| use_liger_kernel, activation_offloading without a GPU | Triton's kernels; copies off a GPU | Liger Kernel, TRL |
 | fp16 without a GPU | PyTorch has no gradient scaling there | accelerate |
 | more tokens or positions than the model has embeddings for | an index error in the middle of an epoch | |
 
@@ -16,6 +20,7 @@ Sources: https://huggingface.co/docs/peft/accelerate/fsdp, https://huggingface.c
 https://huggingface.co/docs/bitsandbytes/fsdp_qlora.
 """
 
+import importlib.util
 import os
 from typing import Any
 
@@ -59,14 +64,38 @@ def check_settings(config: TieRewardConfig, arguments: ModelConfig, engine: str,
         )
     if config.fp16 and not gpu:
         raise ModelError("fp16 needs a GPU; use --fp16 false")
+    _check_speedups(config, gpu=gpu)
     if config.adversarial_norm > 0 and shards_weights:
         raise ModelError(f"adversarial_norm needs whole weights, which {engine} shards; use DDP, ZeRO 1 or ZeRO 2")
     if quantised and not arguments.use_peft:
         raise ModelError(f"{quantised} leaves nothing to train but adapters; add --use_peft")
     if arguments.load_in_8bit and shards_weights:
         raise ModelError(f"8-bit weights cannot be sharded by {engine}; use --load_in_4bit, or DDP or ZeRO 2")
+    if arguments.load_in_8bit and config.gradient_checkpointing:
+        _check_eight_bits(config, engine)
     if arguments.load_in_4bit:
         _check_four_bits(config, arguments, engine)
+
+
+def _check_speedups(config: TieRewardConfig, *, gpu: bool) -> None:
+    if config.torch_compile:
+        raise ModelError("torch_compile would compile again for every batch, whose shapes all differ; leave it out")
+    for name in ("use_liger_kernel", "activation_offloading"):
+        if getattr(config, name) and not gpu:
+            raise ModelError(f"{name} needs a GPU; leave it out")
+    if config.use_liger_kernel and importlib.util.find_spec("liger_kernel") is None:
+        raise ModelError("use_liger_kernel needs liger-kernel, which is not installed: pip install liger-kernel")
+
+
+def _check_eight_bits(config: TieRewardConfig, engine: str) -> None:
+    """bitsandbytes 0.50 keeps a layer's input out of sight of what frees activations, but for reentrant checkpointing."""
+    if not (config.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+        raise ModelError(
+            "load_in_8bit keeps all activations unless checkpointing is reentrant; add"
+            """ --gradient_checkpointing_kwargs '{"use_reentrant": true}' --ddp_find_unused_parameters false"""
+        )
+    if engine == "ddp" and config.ddp_find_unused_parameters is not False:
+        raise ModelError("reentrant checkpointing under DDP needs --ddp_find_unused_parameters false")
 
 
 def _check_four_bits(config: TieRewardConfig, arguments: ModelConfig, engine: str) -> None:

@@ -27,7 +27,7 @@ from trl import RewardTrainer
 
 from reward_model.model.batch_rewards import batch_rewards
 from reward_model.model.cpu_memory import keep_freed_memory
-from reward_model.model.device import keep_one_device
+from reward_model.model.device import compute_on, keep_one_device
 from reward_model.model.losses import loss_of_readings
 from reward_model.model.margins import margins
 from reward_model.model.packed_reader import PackedReader, packed_reader
@@ -71,6 +71,7 @@ class TieRewardTrainer(RewardTrainer):
 
     def __init__(self, *, model: Any, args: TieRewardConfig, processing_class: Any, **kwargs: Any):
         keep_one_device(args)
+        compute_on(args.device)
         self.encoding = encoding_named(args.encoding)
         collator = BattleCollator(processing_class.pad_token_id, self.encoding)
         super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)

@@ -110,6 +110,42 @@ def test_activations_grow_with_tokens_and_layers_and_shrink_with_checkpointing()
     assert activations(8, checkpointing=True) < 0.4 * more
 
 
+def test_eight_bits_keep_every_layers_inputs_unless_checkpointing_is_reentrant() -> None:
+    """bitsandbytes' MatMul8bitLt keeps its input on the context: 4 distinct inputs a Llama layer, in bfloat16."""
+    tokens, width, wide = 256, TINY.hidden_size, TINY.intermediate_size
+    kept = tokens * 2 * (3 * width + wide)
+
+    def a_layer(**changed: Any) -> float:
+        arguments = ModelConfig(**LORA, lora_r=4, dtype="bfloat16", load_in_8bit=changed.pop("eight", True))
+        few, more = (
+            count(
+                LlamaConfig(**TINY.to_dict() | {"num_hidden_layers": layers}),
+                arguments,
+                checkpointing=True,
+                autocast=True,
+                **changed,
+            ).activation_bytes
+            for layers in (6, 12)
+        )
+        return (more - few) / 6
+
+    plain = a_layer(eight=False)
+    assert a_layer() - plain == pytest.approx(kept, rel=0.3)
+    assert a_layer(reentrant=True) - plain < 0.1 * kept
+
+
+def test_cuda_computes_attention_weights_in_float32() -> None:
+    arguments = ModelConfig(attn_implementation="eager")
+    config = backbone_config("microsoft/deberta-v3-large")
+    config.num_hidden_layers, config.vocab_size = 2, 300
+    gpu, cpu = (
+        count(config, arguments, batch_tokens=512, max_length=256, autocast=True, checkpointing=True, gpu=gpu)
+        for gpu in (True, False)
+    )
+    weights = 512 * 256 * config.num_attention_heads  # of one layer: one for each pair of tokens and head
+    assert gpu.activation_bytes - cpu.activation_bytes >= 2 * weights
+
+
 def test_the_line_through_shallow_models_meets_the_deep_one(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ModelConfig(**LORA, lora_r=4)
     straight = count(TINY, arguments).activation_bytes

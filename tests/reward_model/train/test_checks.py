@@ -13,6 +13,10 @@ from reward_model.train.checks import check_settings, check_vocabulary, engine_o
 from reward_model.train.config import TieRewardConfig
 
 FOUR_BITS = {"load_in_4bit": True, "use_peft": True, "dtype": "bfloat16"}
+EIGHT_BITS = {"load_in_8bit": True, "use_peft": True}
+CHECKPOINTING: dict[str, Any] = {"gradient_checkpointing": True}
+REENTRANT: dict[str, Any] = {"gradient_checkpointing_kwargs": {"use_reentrant": True}}
+NOT_REENTRANT: dict[str, Any] = {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
 SIZES: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
@@ -32,6 +36,13 @@ def settings(tmp_path: Path, changed: dict[str, Any]) -> TieRewardConfig:
         ({"adversarial_norm": 0.1}, {}, "zero3", True, "adversarial_norm needs whole weights, which zero3 shards"),
         ({"bf16": True}, {"load_in_4bit": True}, "single", True, "load_in_4bit leaves nothing to train"),
         ({}, {"load_in_8bit": True}, "single", True, "load_in_8bit leaves nothing to train"),
+        (CHECKPOINTING, EIGHT_BITS, "single", True, "keeps all activations unless checkpointing is reentrant"),
+        (CHECKPOINTING | NOT_REENTRANT, EIGHT_BITS, "single", True, "keeps all activations"),
+        (CHECKPOINTING | REENTRANT, EIGHT_BITS, "ddp", True, "needs --ddp_find_unused_parameters false"),
+        ({"torch_compile": True}, {}, "single", True, "torch_compile would compile again for every batch"),
+        ({"use_liger_kernel": True}, {}, "single", False, "use_liger_kernel needs a GPU"),
+        ({"use_liger_kernel": True}, {}, "single", True, "pip install liger-kernel"),
+        ({"activation_offloading": True}, {}, "single", False, "activation_offloading needs a GPU"),
         ({}, {"load_in_8bit": True, "use_peft": True}, "zero3", True, "8-bit weights cannot be sharded by zero3"),
         ({}, FOUR_BITS, "single", False, "add --bf16 true --dtype bfloat16"),
         ({"bf16": True}, FOUR_BITS | {"dtype": "float32"}, "ddp", True, "add --dtype bfloat16"),
@@ -56,6 +67,10 @@ def test_refused_in_one_line(
         ({"bf16": True}, FOUR_BITS | {"bnb_4bit_quant_storage": "bfloat16"}, "fsdp", True),
         ({"fp16": True}, FOUR_BITS | {"dtype": "float16"}, "ddp", True),
         ({}, {"load_in_8bit": True, "use_peft": True}, "zero2", True),
+        (CHECKPOINTING | REENTRANT, EIGHT_BITS, "single", True),
+        (CHECKPOINTING | REENTRANT | {"ddp_find_unused_parameters": False}, EIGHT_BITS, "ddp", True),
+        (CHECKPOINTING | NOT_REENTRANT, {}, "ddp", True),
+        ({"activation_offloading": True}, {}, "single", True),
     ],
 )
 def test_allowed(config: dict[str, Any], model: dict[str, Any], engine: str, gpu: bool, tmp_path: Path) -> None:
