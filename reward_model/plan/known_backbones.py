@@ -6,7 +6,9 @@ published ones.
 
 Sources: https://huggingface.co/google/gemma-2-9b-it, https://huggingface.co/google/gemma-3-270m,
 https://huggingface.co/meta-llama/Meta-Llama-3-8B-Instruct, https://huggingface.co/Qwen/Qwen2.5-7B-Instruct,
-https://huggingface.co/microsoft/deberta-v3-large.
+https://huggingface.co/microsoft/deberta-v3-large, https://huggingface.co/Qwen/Qwen2.5-14B-Instruct,
+https://huggingface.co/Qwen/Qwen3-8B, https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct,
+https://huggingface.co/Skywork/Skywork-Reward-Llama-3.1-8B-v0.2, https://huggingface.co/answerdotai/ModernBERT-large.
 """
 
 import os
@@ -62,6 +64,37 @@ _QWEN25_7B = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 32768,
 }
+_QWEN25_14B = _QWEN25_7B | {
+    "hidden_size": 5120,
+    "intermediate_size": 13824,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 8,
+}
+_QWEN3_8B = {
+    "model_type": "qwen3",
+    "vocab_size": 151936,
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "max_position_embeddings": 40960,
+}
+# Its longer positions come from scaled rotations, which have no weights.
+_LLAMA31_8B = _LLAMA3_8B | {"max_position_embeddings": 131072}
+_MODERNBERT_LARGE = {
+    "model_type": "modernbert",
+    "vocab_size": 50368,
+    "hidden_size": 1024,
+    "intermediate_size": 2624,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "max_position_embeddings": 8192,
+    "local_attention": 128,
+    "global_attn_every_n_layers": 3,
+}
 _DEBERTA_V3_LARGE = {
     "model_type": "deberta-v2",
     "vocab_size": 128100,
@@ -91,6 +124,11 @@ KNOWN: dict[str, dict[str, Any]] = {
     "models/gemma3_270m": _GEMMA3_270M,
     "meta-llama/Meta-Llama-3-8B-Instruct": _LLAMA3_8B,
     "Qwen/Qwen2.5-7B-Instruct": _QWEN25_7B,
+    "Qwen/Qwen2.5-14B-Instruct": _QWEN25_14B,
+    "Qwen/Qwen3-8B": _QWEN3_8B,
+    "meta-llama/Llama-3.1-8B-Instruct": _LLAMA31_8B,
+    "Skywork/Skywork-Reward-Llama-3.1-8B-v0.2": _LLAMA31_8B,
+    "answerdotai/ModernBERT-large": _MODERNBERT_LARGE,
     "microsoft/deberta-v3-large": _DEBERTA_V3_LARGE,
 }
 

@@ -44,7 +44,7 @@ def test_a_recipe_parses_and_fits_its_batch(recipe: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_fits_where_it_says_it_fits(recipe: Path) -> None:
     said = comment(recipe)
-    command = re.search(r"python -m reward_model plan (.*)", said)
+    command = re.search(r"arena-reward plan (.*)", said)
     if command is None:
         pytest.skip("measured, not estimated")
     flags = [str(ROOT / flag) if flag.startswith("recipes/") else flag for flag in shlex.split(command[1])]

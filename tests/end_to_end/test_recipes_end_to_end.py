@@ -1,7 +1,8 @@
 """Each large recipe from battles to a submission, on a tiny random backbone of its architecture.
 
 The backbone has the traits that the real one has and others lack: Gemma 2's capped logits and its layers that look back
-over a window alone, Llama 3's and Qwen 2.5's grouped heads, Qwen's biases, DeBERTa's relative positions.
+over a window alone, Llama's and Qwen's grouped heads, Qwen 2.5's biases, Qwen 3's norms of queries and keys, DeBERTa's
+relative positions, ModernBERT's windows.
 The recipe is run as it stands, NF4 weights and 8-bit AdamW (unpaged on a CPU) included, but for
 
 - `model_name_or_path`, `train_file`, `output_dir`: the tiny backbone, the sample, a temporary folder;
@@ -43,6 +44,7 @@ SMALL = {
     "head_dim": 16,
     "query_pre_attn_scalar": 16,
     "sliding_window": 64,
+    "local_attention": 64,
     "position_buckets": 32,
     "pooler_hidden_size": SIZES["hidden_size"],
 }
@@ -57,7 +59,7 @@ HAS_BF16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 def write_tiny(name: str, folder: Path) -> Path:
     """A model directory of the named model's architecture, tiny, with random weights; returns the folder."""
-    tokenizer = byte_tokenizer(encoder="deberta" in name)
+    tokenizer = byte_tokenizer(encoder="deberta" in name or "ModernBERT" in name)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     # Real embeddings are padded, too; Transformers gives Qwen's tokenizer a token more when it is loaded.
@@ -115,6 +117,11 @@ def test_a_large_recipe_runs_from_battles_to_a_submission(recipe: Path, tmp_path
         assert len(moved) > len(before) / 2
     head = {name: value for name, value in saved.items() if "score" in name or "classifier" in name}
     assert head and {value.dtype for value in head.values()} == {torch.float32}
+
+    if "Skywork" in settings["model_name_or_path"]:  # a reward model's head is where ours starts, and stays near
+        stock = load_file(backbone / "model.safetensors")["score.weight"]
+        ours = next(value for name, value in head.items() if name.endswith("score.weight"))
+        assert (ours - stock).norm() < 0.1 * stock.norm()
 
     wanted = read_rows(SAMPLE)[-20:]
     held_out = write_rows(tmp_path / "test.csv", wanted, ["id", "prompt", "response_a", "response_b"])
