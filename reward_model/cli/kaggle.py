@@ -13,7 +13,7 @@ def parser() -> CommandParser:
     command = CommandParser(prog="arena-reward kaggle", description=__doc__.splitlines()[0])
     command.epilog = "After -- come flags of predict for the notebook, such as --load_in_4bit --time_limit 8h."
     add = command.add_argument
-    add("runs", nargs="+", metavar="D", help="run directories; several are blended")
+    add("runs", nargs="+", metavar="D", help="run directories or blends; several are blended")
     add("--output", default="bundle", metavar="D", help="folder to write")
     add("--name", metavar="NAME", help="name of the Kaggle dataset (default: the first run's)")
     add("--user", default="INSERT_USERNAME_HERE", metavar="NAME", help="your name on Kaggle")

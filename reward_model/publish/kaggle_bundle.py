@@ -2,7 +2,9 @@
 
     bundle/<name>/       a Kaggle dataset: code, runs, the backbones' weights, wheels, bundle.json, dataset-metadata.json
     bundle/<name>-2/     the next, where one would be over the size limit; the notebook joins them
-    bundle/notebook/     submit.ipynb and kernel-metadata.json
+    bundle/notebook/     submit.ipynb, kernel-metadata.json, bundle.json
+
+It is built beside the old one, which is there until the new one is whole.
 
     kaggle datasets create -p bundle/<name> --dir-mode tar
     kaggle kernels push -p bundle/notebook
@@ -13,25 +15,34 @@ Source: https://github.com/Kaggle/kaggle-api/wiki/Dataset-Metadata, .../Kernel-M
 import fnmatch
 import importlib.metadata
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from arena_data.errors import InputError
-from arena_data.file_io import write_atomically, write_json
+from arena_data.file_io import json_object, read_json, write_atomically, write_json
+from reward_model.calibration.blending import Blend
 from reward_model.publish.kaggle_wheels import download, hashed_requirements, sha256
 from reward_model.publish.staging import PUBLISHED
 from reward_model.run_directory.reading import is_complete, read_run
-from reward_model.run_directory.settings import BLEND
+from reward_model.run_directory.settings import BLEND, CONFIG
 
 NOTEBOOK = Path(str(resources.files("reward_model.publish"))) / "submit.ipynb"
 CODE = ("arena_data", "reward_model")
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*")
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.12", "3.13")  # of Kaggle's image, and of Colab's, on which the next one is built
+MACHINE = "NvidiaTeslaT4"  # as Kaggle's API calls two T4s
+USER = "INSERT_USERNAME_HERE"
+# In bundle.json, which lies in every folder that is written here: no other folder is ever removed.
+MADE_BY = {"made_by": "arena-reward kaggle"}
+MANIFEST = "bundle.json"
 COMPETITION = "llm-classification-finetuning"
 DATASET_BYTES = 100 * 10**9  # Kaggle takes at most so much in a dataset
 
@@ -70,7 +81,7 @@ def bundle(
     output: str,
     *,
     slug: str | None = None,
-    user: str = "INSERT_USERNAME_HERE",
+    user: str = USER,
     base_model: Sequence[str] = (),
     pythons: Sequence[str] = PYTHONS,
     competition: str = COMPETITION,
@@ -80,76 +91,176 @@ def bundle(
     """Writes the bundle; returns its datasets' folders.
 
     Args:
-        runs: complete run directories; several are blended with equal weights, or as `flags` say.
+        runs: complete run directories, or blends of such; several are blended with equal weights, or as `flags` say.
         base_model: directories of the adapters' backbones, in the place of those that the runs name; one, or one a run.
         flags: of predict.py, for the notebook; the caller has checked them.
 
-    Raises: InputError for a run or a backbone that is not whole, or wheels that cannot be had.
+    Raises: InputError for a run or a backbone that is not whole, wheels that cannot be had, a name that Kaggle would
+        refuse, or a folder of someone else's in the way. The old bundle is then as it was.
     """
-    folder, name = Path(output), slug or Path(runs[0]).resolve().name
-    # Kaggle wants 6 to 50 characters, lower case, digits and hyphens.
-    name = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
-    name = name if len(name) >= 6 else f"arena-{name}"
-    if folder.exists() and any(folder.iterdir()) and not (folder / "notebook").is_dir():
+    folder, name = Path(output), dataset_name(slug, runs[0])
+    if user != USER and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", user):
+        raise InputError("is no user name on Kaggle", found=user, expected="letters, digits and single hyphens")
+    if folder.exists() and any(folder.iterdir()) and not any(map(_is_ours, folder.iterdir())):
         raise InputError("exists and is no bundle", file=folder, fix="remove it or give another --output")
-    files, models = _models(runs, base_model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as new:
+        datasets = _build(Path(new), folder / ".wheels", runs, base_model, pythons, name, limit, user, flags)
+        _notebook(Path(new) / "notebook", name, user, datasets, competition)
+        _swap(Path(new), folder)
+    return [folder / dataset for dataset in datasets]
+
+
+def dataset_name(given: str | None, run: str) -> str:
+    """The given name, or the run's made to fit. Raises: InputError for a given name that Kaggle's API would refuse."""
+    if given is not None:
+        if not (6 <= len(given) <= 50 and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", given)):
+            expected = "6 to 50 lower-case letters, digits and single hyphens"
+            raise InputError(
+                "is no name for a Kaggle dataset", found=given, expected=expected, fix="give another --name"
+            )
+        return given
+    name = re.sub(r"[^a-z0-9]+", "-", Path(run).resolve().name.lower()).strip("-")
+    return (name if len(name) >= 6 else f"arena-{name or 'model'}")[:43].rstrip("-")
+
+
+def _build(
+    new: Path,
+    wheel_cache: Path,
+    runs: Sequence[str],
+    base_model: Sequence[str],
+    pythons: Sequence[str],
+    name: str,
+    limit: int,
+    user: str,
+    flags: Sequence[str],
+) -> list[str]:
+    """Writes the datasets to `new`; returns their names."""
+    rewritten = new / ".rewritten"
+    rewritten.mkdir()
+    files, models = _models(runs, base_model, rewritten)
     files |= _code()
-    wheels = download(folder / ".wheels", pythons)
-    requirements = folder / ".wheels" / "requirements-kaggle.txt"
+    wheels = download(wheel_cache, pythons)
+    requirements = rewritten / "requirements-kaggle.txt"
     write_atomically(requirements, hashed_requirements(wheels))
     files |= {f"wheels/{wheel.name}": wheel for wheel in [*wheels, requirements]}
 
-    parts = Parts(folder, name[:50], limit)
+    parts = Parts(new, name[:47].rstrip("-") if len(name) > 47 else name, limit)
     places = dict(zip(files, parts.names([path.stat().st_size for path in files.values()]), strict=True))
     datasets = sorted(set(places.values()), key=lambda part: (len(part), part))
-    for old in folder.iterdir():
-        if old.is_dir() and not old.name.startswith("."):
-            shutil.rmtree(old)
     known = {}
-    with tqdm(
-        total=sum(path.stat().st_size for path in files.values()), unit="B", unit_scale=True, desc="Bundle"
-    ) as bar:
+    total = sum(path.stat().st_size for path in files.values())
+    with tqdm(total=total, unit="B", unit_scale=True, desc="Bundle") as bar:
         for path, source in files.items():
-            target = folder / places[path] / path
+            target = new / places[path] / path
             target.parent.mkdir(parents=True, exist_ok=True)
             _place(source, target)
             known[path] = {"dataset": places[path], "bytes": source.stat().st_size, "sha256": sha256(source)}
             bar.update(source.stat().st_size)
     manifest = {"datasets": datasets, "models": models, "flags": list(flags), "python": list(pythons), "files": known}
     for dataset in datasets:
-        write_json(folder / dataset / "bundle.json", manifest)
-        metadata = {"title": dataset[:50], "id": f"{user}/{dataset}", "licenses": [{"name": "other"}]}
-        write_json(folder / dataset / "dataset-metadata.json", metadata)
-    _notebook(folder / "notebook", name, user, datasets, competition)
-    return [folder / dataset for dataset in datasets]
+        write_json(new / dataset / MANIFEST, MADE_BY | manifest)
+        metadata = {"title": dataset, "id": f"{user}/{dataset}", "licenses": [{"name": "other"}]}
+        write_json(new / dataset / "dataset-metadata.json", metadata)
+    return datasets
 
 
-def _models(runs: Sequence[str], base_model: Sequence[str]) -> tuple[dict[str, Path], list[dict[str, str]]]:
-    """Files by their place in the bundle, and for each run its place and that of its backbone."""
+def _is_ours(folder: Path) -> bool:
+    """Whether `bundle` has written this folder."""
+    try:
+        return MADE_BY.items() <= read_json(folder / MANIFEST, json_object).items()
+    except InputError:
+        return False
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Puts the new bundle's folders in the place of the old one's.
+
+    Raises: InputError, before anything is moved, where a folder of that name is not the old bundle's.
+    """
+    written = [path for path in sorted(new.iterdir()) if not path.name.startswith(".")]
+    for path in written:
+        if (folder / path.name).exists() and not _is_ours(folder / path.name):
+            raise InputError(
+                "is in the way and no part of a bundle", file=folder / path.name, fix="give another --name"
+            )
+    old = [path for path in folder.iterdir() if path.is_dir() and _is_ours(path)]
+    (new / ".old").mkdir()
+    for path in old:
+        path.rename(new / ".old" / path.name)
+    for path in written:
+        path.rename(folder / path.name)
+
+
+def _models(
+    runs: Sequence[str], base_model: Sequence[str], rewritten: Path
+) -> tuple[dict[str, Path], list[dict[str, str]]]:
+    """Files by their place in the bundle, and the place of each model. `rewritten`: folder for files that name others.
+
+    A run or a blend names others by their place in the bundle, from where the notebook predicts.
+    """
+    members = [_members(directory) for directory in runs]
+    every = [run for part in members for run in part]
+    bases: list[str | None] = [*base_model] or [None]
+    if len(bases) not in (1, len(every)):
+        raise InputError("one --base_model, or one a run", found=len(bases), expected=str(len(every)))
+    left = iter(bases * len(every) if len(bases) == 1 else bases)
+    files: dict[str, Path] = {}
+    backbones: dict[Path, str] = {}  # their places; one that runs share is bundled once
+    models, number = [], 0
+    for directory, part in zip(runs, members, strict=True):
+        places = []
+        for run in part:
+            number += 1
+            places.append(f"runs/{number}-{Path(run).resolve().name}")
+            files |= _run_files(run, places[-1], next(left), backbones, rewritten)
+        if (Path(directory) / BLEND).is_file():
+            blend = read_json(Path(directory) / BLEND, Blend.from_json)
+            blend = replace(blend, members=tuple(f"../../{place}" for place in places))
+            place = f"blends/{len(models) + 1}-{Path(directory).resolve().name}"
+            files[f"{place}/{BLEND}"] = _rewrite(rewritten / place / BLEND, blend.to_json())
+            places = [place]
+        models.append({"model": places[0]})
+    return files, models
+
+
+def _members(directory: str) -> list[str]:
+    """The runs of a blend, or the run itself. Raises: InputError for a member that is no run directory."""
+    if not (Path(directory) / BLEND).is_file():
+        return [directory]
+    blend = read_json(Path(directory) / BLEND, Blend.from_json)
+    members = [str(Path(directory) / name) for name in blend.members]
+    for member in members:
+        if not (Path(member) / CONFIG).is_file():
+            raise InputError(
+                "has a member that cannot be bundled", file=directory, found=member, expected="a run directory"
+            )
+    return members
+
+
+def _run_files(
+    directory: str, place: str, base: str | None, backbones: dict[Path, str], rewritten: Path
+) -> dict[str, Path]:
+    """The files of a run and of its backbone by their places; adds a new backbone to `backbones`."""
     from reward_model.run_directory.load_model import backbone_of  # seconds to import
 
-    bases: list[str | None] = [*base_model] or [None]
-    if len(bases) not in (1, len(runs)):
-        raise InputError("one --base_model, or one a run", found=len(bases), expected=str(len(runs)))
-    bases = bases * len(runs) if len(bases) == 1 else bases
-    files: dict[str, Path] = {}
-    places: dict[Path, str] = {}  # of the backbones; one that runs share is bundled once
-    models = []
-    for number, (directory, base) in enumerate(zip(runs, bases, strict=True)):
-        if (Path(directory) / BLEND).is_file():
-            raise InputError("is a blend", file=directory, fix="name its runs, and after -- their --weights")
-        run = read_run(directory)
-        if not is_complete(directory):
-            raise InputError("not a complete run", file=directory, expected="weights, tokenizer and settings")
-        place = f"runs/{number + 1}-{run.directory.resolve().name}"
-        files |= _matching(run.directory, place, PUBLISHED)
-        weights = place
-        if run.config.model_type == "adapter":
-            backbone = _local(backbone_of(run, base), run.config.base_model_revision if not base else None)
-            weights = places.setdefault(backbone, f"weights/{len(places) + 1}-{run.config.base_model.split('/')[-1]}")
-            files |= _matching(backbone, weights, WEIGHTS)
-        models.append({"run": place, "base_model": weights})
-    return files, models
+    run = read_run(directory)
+    if not is_complete(directory):
+        raise InputError("not a complete run", file=directory, expected="weights, tokenizer and settings")
+    files = _matching(run.directory, place, PUBLISHED)
+    if run.config.model_type == "adapter":
+        backbone = _local(backbone_of(run, base), run.config.base_model_revision if not base else None)
+        weights = backbones.setdefault(backbone, f"weights/{len(backbones) + 1}-{run.config.base_model.split('/')[-1]}")
+        files |= _matching(backbone, weights, WEIGHTS)
+        settings = read_json(run.directory / CONFIG, json_object) | {"base_model": weights, "base_model_revision": None}
+        files[f"{place}/{CONFIG}"] = _rewrite(rewritten / place / CONFIG, settings)
+    return files
+
+
+def _rewrite(path: Path, content: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)
+    return path
 
 
 def _local(backbone: str, revision: str | None) -> Path:
@@ -200,7 +311,8 @@ def _place(source: Path, target: Path) -> None:
 def _notebook(folder: Path, name: str, user: str, datasets: Sequence[str], competition: str) -> None:
     folder.mkdir()
     shutil.copyfile(NOTEBOOK, folder / NOTEBOOK.name)
-    title = f"{name[:43]}-submit"
+    write_json(folder / MANIFEST, MADE_BY)
+    title = f"{name[:43].rstrip('-')}-submit"
     metadata = {
         "id": f"{user}/{title}",
         "title": title,
@@ -209,6 +321,7 @@ def _notebook(folder: Path, name: str, user: str, datasets: Sequence[str], compe
         "kernel_type": "notebook",
         "is_private": True,
         "enable_gpu": True,
+        "machine_shape": MACHINE,
         "enable_internet": False,
         "dataset_sources": [f"{user}/{dataset}" for dataset in datasets],
         "competition_sources": [competition],
