@@ -14,6 +14,10 @@ __version__ = "0.2.0"
 logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
     lambda record: not record.getMessage().startswith("Failed to load CPU gemm_4bit_forward")
 )
+# It also says at every 8-bit layer of every batch that it computes in float16.
+logging.getLogger("bitsandbytes.autograd._functions").addFilter(
+    lambda record: "inputs will be cast" not in record.getMessage()
+)
 
 # Batches are of all lengths, and a GPU's memory would be cut into blocks that fit none of those to come. PyTorch reads this
 # when it first allocates: https://docs.pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage.

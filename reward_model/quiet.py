@@ -28,8 +28,4 @@ def quiet_libraries() -> None:
     """
     warnings.filterwarnings("ignore", category=FutureWarning)
     transformers_logging.disable_progress_bar()
-    # bitsandbytes 0.50 says it at every 8-bit layer of every batch.
-    logging.getLogger("bitsandbytes.autograd._functions").addFilter(
-        lambda record: "inputs will be cast" not in record.getMessage()
-    )
     logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)

@@ -60,7 +60,7 @@ class _EightBits(torch.autograd.Function):
 
 class _EightBitLinear(nn.Linear):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = _EightBits.apply(hidden, self.weight)  # type: ignore[no-untyped-call]
+        product: torch.Tensor = _EightBits.apply(hidden, self.weight)
         return product if self.bias is None else product + self.bias
 
 

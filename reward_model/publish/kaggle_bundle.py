@@ -207,7 +207,8 @@ def _models(
     left = iter(bases * len(every) if len(bases) == 1 else bases)
     files: dict[str, Path] = {}
     backbones: dict[Path, str] = {}  # their places; one that runs share is bundled once
-    models, number = [], 0
+    models: list[dict[str, str]] = []
+    number = 0
     for directory, part in zip(runs, members, strict=True):
         places = []
         for run in part:

@@ -89,7 +89,8 @@ def _check_speedups(config: TieRewardConfig, *, gpu: bool) -> None:
 
 def _check_eight_bits(config: TieRewardConfig, engine: str) -> None:
     """bitsandbytes 0.50 keeps a layer's input out of sight of what frees activations, but for reentrant checkpointing."""
-    if not (config.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+    options: Any = config.gradient_checkpointing_kwargs or {}
+    if not options.get("use_reentrant"):
         raise ModelError(
             "load_in_8bit keeps all activations unless checkpointing is reentrant; add"
             """ --gradient_checkpointing_kwargs '{"use_reentrant": true}' --ddp_find_unused_parameters false"""
