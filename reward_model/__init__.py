@@ -24,6 +24,7 @@ logging.getLogger("bitsandbytes.autograd._functions").addFilter(
 if "PYTORCH_ALLOC_CONF" not in os.environ:  # its name since PyTorch 2.9; older ones read the other
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
