@@ -4,6 +4,7 @@
 COMMANDS = {
     "train": ("reward_model.cli.train", "train a tie-aware reward model from battles"),
     "predict": ("reward_model.cli.predict", "predict P(A), P(B), P(tie) of every battle in a file"),
+    "compare": ("reward_model.cli.compare", "say what people would vote on two responses to one prompt"),
     "explore": ("arena_data.__main__", "describe battles on a page; split them; add a teacher's probabilities"),
     "baseline": ("reward_model.cli.baseline", "train one of the field's other systems"),
     "calibrate": ("reward_model.cli.calibrate", "fit probabilities to verdicts, or apply such a fit"),
