@@ -15,6 +15,7 @@ TEXTS = ("What is 2 + 2?", "4.", "It is five, I think.")
 @pytest.mark.parametrize("encoding", ["separate", "joint"])
 def test_it_prints_what_the_api_says(encoding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run", encoding=encoding)
+    capsys.readouterr()  # DeepSpeed prints when it is imported
     flags = ["--model", str(run), "--device", "cpu", "--dtype", "float32", "--prompt", TEXTS[0]]
     flags += ["--a", TEXTS[1], "--b", TEXTS[2]]
     assert main(["compare", *flags, "--json"]) == 0
