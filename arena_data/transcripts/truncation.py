@@ -31,6 +31,14 @@ Count = Callable[[list[str], list[str]], int]
 JointCount = Callable[[list[str], list[str], list[str]], int]
 
 
+class TooSmallError(ValueError):
+    """A budget that the template alone, or bare marks, would exceed. least: the smallest that will do."""
+
+    def __init__(self, max_length: int, least: int):
+        super().__init__(f"max_length is {max_length}; with this tokenizer and template it must be at least {least}")
+        self.least = least
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A (prompt, response) that fits. tokens_cut: tokens of its texts that are gone, 0 if none are."""
@@ -232,7 +240,7 @@ def for_tokenizer(tokenizer: Tokenizer) -> tuple[Count, JointCount, Offsets]:
 
 def _check(max_length: int, least: int, prompt_share: float, keep: str) -> None:
     if max_length < least:
-        raise ValueError(f"max_length is {max_length}; with this tokenizer and template it must be at least {least}")
+        raise TooSmallError(max_length, least)
     if not 0 <= prompt_share <= 1:
         raise ValueError(f"prompt_share is {prompt_share}; expected a share between 0 and 1")
     if keep not in get_args(Keep):

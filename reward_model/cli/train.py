@@ -1,7 +1,7 @@
 """Trains a tie-aware reward model from battles: `accelerate launch train_reward.py --config recipes/minilm_cpu.yaml`.
 
-Any flag overrides the recipe. Started again with the same output directory it goes on from its last checkpoint. With
-`--folds 5` it trains five times, each time without a fifth of the prompts.
+Any flag overrides the recipe. Started again with the same output directory it goes on from its last whole checkpoint.
+With `--folds 5` it trains five times, each time without a fifth of the prompts.
 """
 
 import reward_model  # noqa: F401  before Transformers: it keeps a warning of bitsandbytes off the screen
@@ -19,6 +19,7 @@ import torch
 from trl import ModelConfig
 
 from arena_data.errors import InputError
+from arena_data.file_io import check_folder
 from arena_data.reading.cleaning import oddity_lines
 from arena_data.splits.training_parts import read_training_battles, read_training_split, split_by_judge
 from reward_model.errors import ModelError
@@ -28,22 +29,25 @@ from reward_model.tokens.encoding import BattleEncoder, truncation_summary
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.build_model import check_device
-from reward_model.train.checks import check_settings, engine_of, tokenizer_note
+from reward_model.train.checks import check_settings, engine_of, tokenizer_note, whole_max_length
 from reward_model.train.compose import compose
 from reward_model.train.config import DataArguments, TieRewardConfig
 from reward_model.train.device_figures import NotFiniteError
 from reward_model.train.finish import finish_run
 from reward_model.train.folds import finish_folds, fold_directory
+from reward_model.train.main_process import on_main_process
 from reward_model.train.progress import show_progress
 from reward_model.train.recipe import RecipeParser
-from reward_model.train.resuming import last_checkpoint, settings_of, write_settings
+from reward_model.train.resuming import checkpoint_to_resume, write_settings
+from reward_model.train.run_settings import settings_of
+from reward_model.train.setting_checks import check_honoured, check_ranges, check_trackers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status: 2 for what a person has to mend, 1 for a loss that is not finite."""
     try:
         train(arguments)
-    except (InputError, ModelError, NotFiniteError, ValueError) as error:
+    except (InputError, ModelError, NotFiniteError, ValueError, OSError, ImportError) as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1 if isinstance(error, NotFiniteError) else 2
@@ -79,6 +83,8 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
         raise ValueError(
             "--folds wants at least 2, and neither --num_folds nor --eval_file: each fold is held out once"
         )
+    if (config.resume_from_checkpoint or "true").lower() not in ("true", "false"):
+        raise ValueError("--folds goes on from each fold's own checkpoint; --resume_from_checkpoint names one")
     for fold in range(data.folds):
         say(config, f"fold {fold + 1} of {data.folds}")
         one = copy.copy(config)
@@ -97,10 +103,16 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
 def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     """From battles to a run directory. config: TieRewardConfig; model_arguments: ModelConfig."""
     # 1. What can be refused without reading a battle.
+    gpu = config.device.type != "cpu"
+    check_ranges(data, config, model_arguments)
+    check_honoured(config, model_arguments)
+    check_trackers(list(config.report_to or []))
     check_device(bool(config.bf16), bool(config.use_cpu))
-    check_settings(config, model_arguments, engine_of(config), gpu=config.device.type != "cpu")
+    check_folder(str(config.output_dir))
     tokenizer = load_tokenizer(model_arguments.model_name_or_path, model_arguments.model_revision)
-    config.max_length = config.max_length or tokenizer.model_max_length
+    if config.max_length is None:
+        config.max_length = whole_max_length(tokenizer, model_arguments)
+    check_settings(config, model_arguments, engine_of(config), gpu=gpu)
     encoder = BattleEncoder(tokenizer, config.max_length, encoding_named(config.encoding))
     say(config, *filter(None, [tokenizer_note(tokenizer)]))
 
@@ -109,8 +121,15 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
         battles = split_battles(data)
     say(config, *(f"{name}: {len(part):,} battles" for name, part in battles.items()))
     say(config, *oddity_lines(battles["train"]["oddities"]))
-    settings = settings_of(data, config, model_arguments, battles)
-    checkpoint = last_checkpoint(config.output_dir, settings)
+    if config.teacher_weight > 0 and all(teacher is None for teacher in battles["train"]["teacher"]):
+        raise ModelError("teacher_weight is set, but no battle has a teacher's probabilities; add them, or set it to 0")
+
+    def settings_and_checkpoint() -> tuple[dict[str, Any], str | None, list[str]]:
+        settings = settings_of(data, config, model_arguments, battles)
+        return settings, *checkpoint_to_resume(config.output_dir, settings, config.resume_from_checkpoint)
+
+    settings, checkpoint, passed_over = on_main_process(settings_and_checkpoint)
+    say(config, *passed_over)
 
     # 3. The model, its start at the tie rate and the style that were seen, and token ids, cut fairly; no row dropped.
     run = compose(battles, encoder, config, model_arguments, progress=is_main(config))
@@ -125,6 +144,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
         say(config, f"going on from {checkpoint}")
     elif is_main(config):
         write_settings(config.output_dir, settings)
+    run.trainer.run_settings = settings
     run.trainer.train(resume_from_checkpoint=checkpoint)
 
     # 5. Calibration on battles that training has not seen, and the artefact.

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from arena_data.quiet import quiet_datasets
 from arena_data.transcripts.rendering import adds_special_tokens
 from arena_data.transcripts.shortening import Keep
-from arena_data.transcripts.truncation import TruncationReport, truncation_report
+from arena_data.transcripts.truncation import TooSmallError, TruncationReport, truncation_report
 from reward_model.tokens.encodings import SEPARATE, Encoding, Texts
 
 SIDES = ("a", "b")
@@ -51,7 +51,11 @@ class BattleEncoder:
         return least
 
     def _truncation(self) -> Any:
-        return self.encoding.truncation(self.tokenizer, self.max_length - len(self._closing()), self.keep)
+        room = self.max_length - len(self._closing())
+        try:
+            return self.encoding.truncation(self.tokenizer, room, self.keep)
+        except TooSmallError as error:  # it knows nothing of the closing token
+            raise TooSmallError(self.max_length, error.least + len(self._closing())) from None
 
     def _closing(self) -> list[int]:
         """EOS, where neither a template nor the tokenizer ends a text and where it is not the pad token.

@@ -24,12 +24,15 @@ import importlib.util
 import os
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig
 
-from reward_model.errors import ModelError
+from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import check_positions
 from reward_model.train.config import TieRewardConfig
+
+# A tokenizer that knows no limit says 10^30.
+_ABSURD_LENGTH = 1_000_000
 
 
 def engine_of(config: TieRewardConfig) -> str:
@@ -124,6 +127,24 @@ def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, max_length:
             f"the tokenizer has {len(tokenizer)} tokens and the model embeddings for {tokens}; use its own"
         )
     check_positions(model, max_length)
+
+
+def whole_max_length(tokenizer: PreTrainedTokenizerBase, arguments: ModelConfig) -> int:
+    """The max_length of a run that gives none: as many tokens as the tokenizer allows, else as the model has positions.
+
+    Raises: ModelError where neither says.
+    """
+    if tokenizer.model_max_length <= _ABSURD_LENGTH:
+        return int(tokenizer.model_max_length)
+    name = str(arguments.model_name_or_path)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=arguments.model_revision).get_text_config()
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{name}: no configuration ({one_line(error)})") from error
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions or positions > _ABSURD_LENGTH:
+        raise ModelError(f"{name}: neither tokenizer nor model says how many tokens it reads; give --max_length")
+    return int(positions)
 
 
 def tokenizer_note(tokenizer: PreTrainedTokenizerBase) -> str | None:

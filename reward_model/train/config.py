@@ -82,7 +82,6 @@ class TieRewardConfig(RewardConfig):
     save_total_limit: int | None = 2
     load_best_model_at_end: bool = True
     metric_for_best_model: str | None = "eval_log_loss"
-    greater_is_better: bool | None = False
     logging_steps: float = 0.02
     report_to: None | str | list[str] = "none"  # noqa: RUF036  TRL 1.16's parser wants None first
 

@@ -23,7 +23,6 @@ from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
-from trl import RewardTrainer
 
 from reward_model.model.batch_rewards import batch_rewards
 from reward_model.model.cpu_memory import keep_freed_memory
@@ -37,6 +36,7 @@ from reward_model.tokens.collator import BattleCollator
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.token_budget import TokenBudgetSampler
 from reward_model.train.adversarial import perturbed
+from reward_model.train.checkpoints import CheckpointTrainer
 from reward_model.train.config import TieRewardConfig
 from reward_model.train.device_figures import DeviceFigures
 from reward_model.train.precision import float32_score, keep_packing, to_one_dtype
@@ -52,7 +52,7 @@ class BattleLoader(DataLoader):
         sampler.set_epoch(epoch)
 
 
-class TieRewardTrainer(RewardTrainer):
+class TieRewardTrainer(CheckpointTrainer):
     """Trains a model whose last layer is a TieAwareScore.
 
     Args:
@@ -67,7 +67,7 @@ class TieRewardTrainer(RewardTrainer):
     model: Any
     _signature_columns: Any
     # The loss below is already a share of the mean over the whole optimizer step.
-    loss_is_scaled_for_ga = True
+    loss_is_scaled_for_ga: Any = True
 
     def __init__(self, *, model: Any, args: TieRewardConfig, processing_class: Any, **kwargs: Any):
         keep_one_device(args)
@@ -137,7 +137,7 @@ class TieRewardTrainer(RewardTrainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The Trainer's optimizer, with the score layer at a learning rate of its own."""
         optimizer = super().create_optimizer(model)
-        rate = self.args.score_learning_rate or self.args.learning_rate
+        rate = self.args.learning_rate if self.args.score_learning_rate is None else self.args.score_learning_rate
         module = find_score_layer(self.accelerator.unwrap_model(self.model))
         new = {id(parameter) for parameter in module.parameters()}
         for group in list(optimizer.param_groups):
