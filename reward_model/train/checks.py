@@ -2,7 +2,7 @@
 
 | refused | why | source |
 | --- | --- | --- |
-| batch_tokens under 2 x max_length | a battle's two rows are read in one batch | `reward_model.tokens.token_budget` |
+| (eval_)batch_tokens under 2 x max_length | a battle's two rows are read in one batch | `reward_model.tokens.token_budget` |
 | 4 or 8 bits without LoRA | packed weights cannot be trained | Transformers' quantisation guide |
 | 4 bits whose dtype is not that of mixed precision | bitsandbytes computes in the one, autocast in the other | |
 | 8 bits with checkpointing that is not reentrant | every layer's inputs stay all the same | bitsandbytes' MatMul8bitLt |
@@ -60,6 +60,12 @@ def check_settings(config: TieRewardConfig, arguments: ModelConfig, engine: str,
         raise ModelError(
             f"batch_tokens is {config.batch_tokens}, but a battle's two rows of max_length {config.max_length} are"
             f" {2 * config.max_length} tokens; raise batch_tokens or lower max_length"
+        )
+    evaluated = config.eval_batch_tokens
+    if config.max_length and evaluated is not None and evaluated < 2 * config.max_length:
+        raise ModelError(
+            f"eval_batch_tokens is {evaluated}, but a battle's two rows of max_length {config.max_length} are"
+            f" {2 * config.max_length} tokens; raise eval_batch_tokens or leave it out"
         )
     if engine == "fsdp" and not gpu:
         raise ModelError(

@@ -83,7 +83,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "max_length": (1, True, math.inf),
     "dataloader_num_workers": (0, True, math.inf),
     "validation_share": (0, True, 1),
-    "calibration_share": (0, True, 1),
+    "calibration_share": (0, False, 1),
     "max_train_battles": (1, True, math.inf),
     "num_folds": (2, True, math.inf),
     "folds": (2, True, math.inf),

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FILES = ("adapter_model.safetensors", "calibration.json", "metrics.json", "held_out.csv", "style_head.safetensors")
+from safetensors.numpy import load_file
+
+FILES = ("adapter_model.safetensors", "calibration.json", "metrics.json", "held_out.csv")
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
 
 
@@ -100,6 +102,8 @@ def contents(output: Path) -> dict[str, bytes]:
     last = max(output.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     read = {name: (output / name).read_bytes() for name in FILES}
     read |= {f"{last.name}/{name}": (last / name).read_bytes() for name in (FILES[0], "scheduler.pt", "rng_state.pth")}
+    # safetensors writes the entries of its metadata in any order.
+    read |= {name: array.tobytes() for name, array in load_file(output / "style_head.safetensors").items()}
     history = json.loads((last / "trainer_state.json").read_text())["log_history"]
     losses = [(entry["step"], entry.get("loss"), entry.get("eval_loss")) for entry in history]
     return read | {"losses": json.dumps(losses).encode()}

@@ -129,8 +129,10 @@ def test_eos_is_not_doubled_and_not_added_to_a_chat_template() -> None:
 
 @pytest.mark.parametrize("encoding", ["separate", "joint"])
 def test_a_budget_too_small_is_an_error_before_any_battle_is_read(tokenizer: Any, encoding: Any) -> None:
-    with pytest.raises(ValueError, match=r"max_length is \d+; .* at least \d+"):
-        BattleEncoder(tokenizer, 20, encoding_named(encoding))
+    least = BattleEncoder(tokenizer, 1000, encoding_named(encoding)).least_max_length
+    with pytest.raises(ValueError, match=f"max_length is {least - 1}; .* at least {least}$"):
+        BattleEncoder(tokenizer, least - 1, encoding_named(encoding))
+    BattleEncoder(tokenizer, least, encoding_named(encoding))
 
 
 def test_a_tokenizer_without_pad_and_eos_is_an_error() -> None:

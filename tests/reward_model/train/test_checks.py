@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig, LlamaConfig, RobertaConfig
+from transformers import AutoModelForSequenceClassification, BertConfig, BloomConfig, LlamaConfig, RobertaConfig
 from trl import ModelConfig
 
 from reward_model.errors import ModelError
-from reward_model.train.checks import check_settings, check_vocabulary, engine_of, tokenizer_note
+from reward_model.train.checks import check_settings, check_vocabulary, engine_of, tokenizer_note, whole_max_length
 from reward_model.train.config import TieRewardConfig
 
 FOUR_BITS = {"load_in_4bit": True, "use_peft": True, "dtype": "bfloat16"}
@@ -31,6 +31,7 @@ def settings(tmp_path: Path, changed: dict[str, Any]) -> TieRewardConfig:
     ("config", "model", "engine", "gpu", "message"),
     [
         ({"max_length": 1025}, {}, "single", True, "two rows of max_length 1025 are 2050 tokens"),
+        ({"eval_batch_tokens": 2047}, {}, "single", True, "eval_batch_tokens is 2047"),
         ({}, {}, "fsdp", False, "FSDP runs on GPUs only"),
         ({"fp16": True}, {}, "ddp", False, "fp16 needs a GPU"),
         ({"adversarial_norm": 0.1}, {}, "zero3", True, "adversarial_norm needs whole weights, which zero3 shards"),
@@ -112,6 +113,25 @@ def test_tokens_and_positions_fit_the_embeddings(config: Any, tokens: int, lengt
         return
     with pytest.raises(ModelError, match=message):
         check_vocabulary(model, tokenizer, length)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer_says", "positions", "expected"),
+    [(512, 4096, 512), (10**30, 4096, 4096), (10**30, None, "neither tokenizer nor model says")],
+)
+def test_without_a_max_length_as_many_tokens_as_tokenizer_or_model_allow(
+    tokenizer_says: int, positions: int | None, expected: Any, tmp_path: Path
+) -> None:
+    config: Any = BloomConfig() if positions is None else LlamaConfig(**SIZES, max_position_embeddings=positions)
+    config.save_pretrained(tmp_path)
+    tokenizer: Any = Tokenizer(1)
+    tokenizer.model_max_length = tokenizer_says
+    arguments = ModelConfig(model_name_or_path=str(tmp_path))
+    if isinstance(expected, int):
+        assert whole_max_length(tokenizer, arguments) == expected
+        return
+    with pytest.raises(ModelError, match=expected):
+        whole_max_length(tokenizer, arguments)
 
 
 def test_only_a_decoder_without_a_template_is_worth_a_line() -> None:
