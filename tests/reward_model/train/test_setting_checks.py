@@ -41,7 +41,7 @@ def other_value(field: Any) -> Any:
 
 
 def test_what_is_not_set_is_not_refused(tmp_path: Path) -> None:
-    check_honoured(config_of(tmp_path), MODEL, gpu=False)
+    check_honoured(config_of(tmp_path), MODEL)
     check_ranges(DataArguments(), config_of(tmp_path), MODEL)
 
 
@@ -49,13 +49,12 @@ def test_what_is_not_set_is_not_refused(tmp_path: Path) -> None:
 def test_a_setting_without_effect_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
     [field] = [field for field in dataclasses.fields(TieRewardConfig) if field.name == name]
     with pytest.raises(ModelError, match=f"^{name} is not used; "):
-        check_honoured(config_of(tmp_path, **{name: other_value(field)}), MODEL, gpu=True)
+        check_honoured(config_of(tmp_path, **{name: other_value(field)}), MODEL)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"activation_offloading": True}, "activation_offloading needs a GPU"),
         ({"neftune_noise_alpha": 5.0}, "add --padding_free false"),
         ({"metric_for_best_model": "eval_f1"}, "metric_for_best_model is eval_f1; expected one of log_loss"),
         ({"metric_for_best_model": "margin"}, "metric_for_best_model is margin"),
@@ -63,7 +62,7 @@ def test_a_setting_without_effect_is_refused_by_its_name(name: str, tmp_path: Pa
 )
 def test_what_cannot_work_is_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        check_honoured(config_of(tmp_path, **changed), MODEL, gpu=False)
+        check_honoured(config_of(tmp_path, **changed), MODEL)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_flags_of_a_model_that_is_not_asked_for_are_refused(
 ) -> None:
     arguments = ModelConfig(**{"model_name_or_path": "someone/model"} | changed)
     with pytest.raises(ModelError, match=message):
-        check_honoured(config_of(tmp_path), arguments, gpu=False)
+        check_honoured(config_of(tmp_path), arguments)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,7 @@ def test_a_number_that_no_run_can_be_made_of_is_refused(name: str, value: Any, t
 @pytest.mark.parametrize("metric", ["eval_log_loss", "log_loss", "eval_accuracy"])
 def test_better_is_lower_loss_or_higher_accuracy(metric: str, tmp_path: Path) -> None:
     config = TieRewardConfig(output_dir=str(tmp_path), use_cpu=True, metric_for_best_model=metric)
-    check_honoured(config, MODEL, gpu=False)
+    check_honoured(config, MODEL)
     assert config.greater_is_better == (metric == "eval_accuracy")
 
 
