@@ -47,11 +47,16 @@ def pack_linear_layers(model: Any) -> int:
     """Replaces the linear layers of a model on the CPU, in float32 or bfloat16; returns how many.
 
     Adapters' own small layers, quantised layers and the score layer stay as they are, and so does a layer that would
-    not give the same numbers.
+    not give the same numbers, or whose weights its adapter reads: DoRA measures them.
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return 0
-    plain = [(name, layer) for name, layer in model.named_modules() if type(layer) is nn.Linear and "lora_" not in name]
+    read = {f"{name}.base_layer" for name, module in model.named_modules() if getattr(module, "lora_variant", None)}
+    plain = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if type(layer) is nn.Linear and "lora_" not in name and name not in read
+    ]
     packed = 0
     for name, layer in plain:
         if layer.weight.device.type != "cpu" or layer.weight.dtype not in (torch.float32, torch.bfloat16):

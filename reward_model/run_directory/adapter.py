@@ -43,9 +43,11 @@ def with_adapter(model: Any, directory: Path) -> Any:
     # Its device is named, or PEFT 0.21 would load the adapter to the first GPU, whichever has the model.
     device = str(find_score_layer(model).weight.device)
     adapted = PeftModel.from_pretrained(model, directory, torch_device=device)
-    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     with safe_open(directory / WEIGHTS, framework="np") as tensors:
         stored = set(tensors.keys())
+    # PEFT stores embeddings that it adapts beside their adapter.
+    embeddings = any(name.endswith(".base_layer.weight") for name in stored)
+    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=embeddings))
     # Of the score layer `reward_model.run_directory.load_score` says more.
     check_keys(str(directory / WEIGHTS), wanted - stored, stored - wanted)
     return adapted

@@ -5,6 +5,7 @@ Everything that can be refused is refused here, in one line, before a battle is 
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -66,29 +67,58 @@ def _dtype(arguments: ModelConfig) -> torch.dtype | str:
 def lora_config(arguments: ModelConfig, model: Any) -> LoraConfig | None:
     """The LoRA configuration that TRL's flags ask for, with the score layer among what is saved whole.
 
-    Raises: ModelError where lora_target_modules match nothing in the model.
+    Raises: ModelError for flags that name what the model does not have, or the same part twice.
     """
     config = get_peft_config(arguments)
     pass_over_old_torchao()
     if not isinstance(config, LoraConfig):
         return None
     config.task_type = "SEQ_CLS"
-    config.target_modules = config.target_modules or "all-linear"
     head = head_module_names(model)
+    saved = _matches(model, "lora_modules_to_save", config.modules_to_save or [])
     config.modules_to_save = sorted({*(config.modules_to_save or []), *head})
-    if config.target_modules != "all-linear":
-        wanted = config.target_modules
-        names = [name for name, _ in model.named_modules()]
-        if isinstance(wanted, str):
-            hits = [name for name in names if re.fullmatch(wanted, name)]
-        else:
-            hits = [name for name in names if any(name == end or name.endswith(f".{end}") for end in wanted)]
-        if not hits:
-            known = sorted(
-                {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-            )
-            raise ModelError(f"lora_target_modules {wanted} match nothing; linear layers here: {', '.join(known)}")
+    wanted = config.target_modules or "all-linear"
+    if wanted == "all-linear":
+        config.target_modules = wanted
+        linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+        targeted = {name for name in linear if not _within(name, head)}
+    else:
+        # TRL makes a text of a list of one: a regular expression, or the name that was given.
+        if isinstance(wanted, str) and not any(re.fullmatch(wanted, name) for name, _ in model.named_modules()):
+            config.target_modules = {wanted}
+        targeted = _matches(model, "lora_target_modules", config.target_modules or [])
+    twice = sorted(name for name in targeted if _within(name, saved))
+    if twice:
+        raise ModelError(
+            f"lora_modules_to_save trains {twice[0]} whole, and LoRA adapts it; leave it out of lora_target_modules"
+        )
+    trained_anyway = sorted(name for name in targeted if _within(name, head))
+    if trained_anyway:
+        raise ModelError(
+            f"lora_target_modules names {trained_anyway[0]}, which is new and is trained whole; leave it out"
+        )
     return config
+
+
+def _within(name: str, parts: Iterable[str]) -> bool:
+    """Whether a module is one of the parts or lies in one."""
+    return any(f"{name}.".startswith(f"{part}.") for part in parts)
+
+
+def _matches(model: Any, flag: str, wanted: Any) -> set[str]:
+    """Names of the modules that are wanted: by a regular expression, or by the ends of their names.
+
+    Raises: ModelError for one that matches nothing.
+    """
+    names = [name for name, _ in model.named_modules()]
+    if isinstance(wanted, str):
+        return {name for name in names if re.fullmatch(wanted, name)}
+    matches = {end: {name for name in names if name == end or name.endswith(f".{end}")} for end in sorted(wanted)}
+    missing = [end for end, matching in matches.items() if not matching]
+    if missing:
+        linear = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+        raise ModelError(f"{flag} {', '.join(missing)} match nothing; linear layers here: {', '.join(sorted(linear))}")
+    return set().union(*matches.values())
 
 
 def check_device(bf16: bool, use_cpu: bool) -> None:

@@ -173,5 +173,7 @@ def _check_model_flags(arguments: ModelConfig) -> None:
             "bnb_4bit_quant_storage",
         ):
             raise ModelError(f"{name} is of 4-bit weights; add --load_in_4bit")
+    if arguments.lora_target_parameters:
+        raise ModelError("lora_target_parameters is not used; name layers with lora_target_modules")
     if arguments.lora_task_type not in ("CAUSAL_LM", "SEQ_CLS"):
         raise ModelError(f"lora_task_type is {arguments.lora_task_type}; a reward model is SEQ_CLS")

@@ -28,15 +28,15 @@ VARIANTS = {
     "saved_embeddings": "--lora_modules_to_save embed_tokens",
     "saved_norm": "--lora_modules_to_save norm",
     "saved_projection": "--lora_target_modules q_proj --lora_modules_to_save o_proj",
-    "parameters": "--lora_target_modules q_proj --lora_target_parameters mlp.gate_proj.weight --lora_dropout 0",
 }
 REFUSED = {
-    "--lora_target_modules q_proj --lora_target_parameters mlp.gate_proj.weight": "lora_dropout 0",
-    "--lora_modules_to_save nothing_here": "lora_modules_to_save",
-    "--lora_target_parameters nothing.here --lora_dropout 0": "lora_target_parameters",
-    "--lora_target_modules nothing_here": "lora_target_modules",
-    "--lora_target_modules q_proj --lora_modules_to_save q_proj": "lora_modules_to_save",
-    "--lora_target_modules score": "lora_target_modules",
+    "--lora_target_parameters mlp.gate_proj.weight": "lora_target_parameters is not used",
+    "--lora_modules_to_save nothing_here": "lora_modules_to_save nothing_here match nothing",
+    "--lora_target_modules nothing_here": "lora_target_modules nothing_here match nothing",
+    "--lora_target_modules q_proj nothing_here": "lora_target_modules nothing_here match nothing",
+    "--lora_target_modules q_proj --lora_modules_to_save q_proj": "q_proj whole, and LoRA adapts it",
+    "--lora_modules_to_save self_attn": "whole, and LoRA adapts it",
+    "--lora_target_modules q_proj score": "lora_target_modules names score",
 }
 
 
