@@ -73,11 +73,13 @@ def one_line_if_unwritten(folder: str | Path, *, remove: bool = False) -> Iterat
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, InputError) as error:
         if type(error) is RuntimeError and not any(sign in str(error) for sign in _TORCH_SAVE):
             raise
         if remove:
             shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, InputError):  # a part of the folder has said it already
+            raise
         reason = getattr(error, "strerror", None) or one_line(error)
         raise InputError(
             f"cannot be written: {reason}",

@@ -198,6 +198,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(
         (("--use_peft", "--lora_target_modules", "query"), "match nothing; linear layers here: down_proj"),
         (("--max_length", "5"), "it must be at least"),
         (("--batch_tokens", "100"), "batch_tokens is 100"),
+        (
+            ("--per_device_train_batch_size", "4"),
+            "per_device_train_batch_size is not used; batches are filled by tokens",
+        ),
+        (("--max_steps", "0"), "max_steps is 0"),
+        (("--validation_share", "-0.1"), "validation_share is -0.1"),
+        (("--metric_for_best_model", "f1"), "metric_for_best_model is f1"),
+        (("--report_to", "neptune"), "neptune: it is not installed"),
+        (("--output_dir", "/proc/nowhere"), "/proc/nowhere: cannot be written"),
+        (("--teacher_weight", "0.5"), "no battle has a teacher's probabilities"),
+        (("--trust_remote_code", "true"), "trust_remote_code is not used"),
         (("--num_folds", "3", "--fold", "3"), "fold is 3; expected 0 to 2"),
         (("--tie_link", "thurstone"), "thurstone"),
         (("--dtype", "float99"), "invalid choice: 'float99'"),
@@ -221,6 +232,21 @@ def test_bad_input_is_one_line_and_status_2(
     assert status == 2
     assert message in error
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_without_a_model_nothing_is_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_reward.main(["--train_file", str(SAMPLE), "--output_dir", str(tmp_path), *FLAGS]) == 2
+    assert capsys.readouterr().err == "error: model_name_or_path is not given; name a model directory or a Hub id\n"
+
+
+def test_a_disk_that_fills_in_a_checkpoint_is_one_line(backbone: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train_reward.py"), *flags(backbone, tmp_path, "--max_steps", "2")]
+    limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *command]  # in blocks of 1,024 bytes
+    environment = {**os.environ, "HF_DATASETS_IN_MEMORY_MAX_SIZE": "0"}
+    done = subprocess.run(limited, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot be written: " in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("checkpoint-*"))
 
 
 def test_a_head_that_does_not_fit_is_one_line(

@@ -9,10 +9,12 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 from trl import ModelConfig
 
 from arena_data.errors import InputError
+from reward_model.cli.train import parser
 from reward_model.errors import ModelError
 from reward_model.train.config import DataArguments, TieRewardConfig
 from reward_model.train.setting_checks import REFUSED, check_honoured, check_ranges, check_trackers
 
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 # Values that a person could give; other settings of the list are numbers or texts.
 OTHER: dict[str, Any] = {
     "accelerator_config": AcceleratorConfig(even_batches=False),
@@ -43,6 +45,14 @@ def other_value(field: Any) -> Any:
 def test_what_is_not_set_is_not_refused(tmp_path: Path) -> None:
     check_honoured(config_of(tmp_path), MODEL)
     check_ranges(DataArguments(), config_of(tmp_path), MODEL)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_no_recipe_has_a_setting_without_effect(recipe: Path, tmp_path: Path) -> None:
+    here = ["--use_cpu", "true", "--bf16", "false", "--fp16", "false", "--output_dir", str(tmp_path)]
+    data, config, arguments = parser().parse_run(["--config", str(recipe), *here])
+    check_ranges(data, config, arguments)
+    check_honoured(config, arguments)
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
