@@ -97,7 +97,8 @@ def settings_of(
         # Each is dealt its own batches.
         "processes": config.world_size,
     }
-    return json.loads(json.dumps(settings, default=str))
+    # DeepSpeed's settings hold infinity, which JSON does not have.
+    return json.loads(json.dumps(settings, default=str), parse_constant=str)
 
 
 def battles_hash(battles: datasets.Dataset) -> str:

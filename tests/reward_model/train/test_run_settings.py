@@ -9,6 +9,7 @@ import datasets
 import pytest
 from trl import ModelConfig
 
+from arena_data.file_io import json_object, read_json, write_json
 from reward_model.train.config import DataArguments, TieRewardConfig
 from reward_model.train.run_settings import (
     WEIGHT_BY_BEST,
@@ -60,6 +61,12 @@ def test_every_field_is_known_to_count_or_not_to() -> None:
 def test_a_changed_field_is_another_run_unless_it_cannot_matter(name: str, tmp_path: Path) -> None:
     differing = differing_settings(settings(tmp_path), settings(tmp_path, **{name: "something else"}))
     assert [other for other in differing if other != "engine"] == ([] if name in WITHOUT_WEIGHT else [name])
+
+
+def test_infinity_can_be_stored(tmp_path: Path) -> None:
+    stored = settings(tmp_path, learning_rate=float("inf"))
+    write_json(tmp_path / "stored.json", stored)
+    assert read_json(tmp_path / "stored.json", json_object) == stored
 
 
 @pytest.mark.parametrize("name", WEIGHT_BY_BEST)
