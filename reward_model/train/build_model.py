@@ -85,7 +85,7 @@ def lora_config(arguments: ModelConfig, model: Any) -> LoraConfig | None:
     else:
         # TRL makes a text of a list of one: a regular expression, or the name that was given.
         if isinstance(wanted, str) and not any(re.fullmatch(wanted, name) for name, _ in model.named_modules()):
-            config.target_modules = {wanted}
+            config.target_modules = [wanted]
         targeted = _matches(model, "lora_target_modules", config.target_modules or [])
     twice = sorted(name for name in targeted if _within(name, saved))
     if twice:
