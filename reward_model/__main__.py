@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from arena_data.arguments import suggestion
 from reward_model import __version__
-from reward_model.cli.commands import COMMANDS
-from reward_model.cli.stored_help import stored_help
+from reward_model.cli.console.commands import COMMANDS
+from reward_model.cli.console.stored_help import stored_help
 from reward_model.errors import MissingExtraError, named_extras
 
 

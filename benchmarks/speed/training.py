@@ -85,8 +85,8 @@ def measure(options: argparse.Namespace, system: str) -> dict[str, float]:
     from reward_model.tokens.token_budget import pack
     from reward_model.tokens.tokenizer import load_tokenizer
     from reward_model.train.build_model import load_model, lora_config
-    from reward_model.train.config import TieRewardConfig
     from reward_model.train.dataset import training_rows
+    from reward_model.train.settings.config import TieRewardConfig
     from reward_model.train.trainer import TieRewardTrainer
 
     set_seed(0)

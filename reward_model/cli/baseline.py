@@ -59,9 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        from reward_model.baselines.training import (
-            train,  # after the arguments are known to be right: it is slow to import
-        )
+        from reward_model.baselines.training import train
 
         own: dict[str, Any] = {option.name: getattr(options, option.name) for option in fields(class_of(options.kind))}
         metrics = train(class_of(options.kind)(**own), options)

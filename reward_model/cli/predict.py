@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena_data.errors import InputError
+from reward_model.cli.console.stopping import ended_by_signals
 from reward_model.cli.flags import PredictionFlags, parse_flags, task_of
 from reward_model.cli.flags import parser as parser
-from reward_model.cli.stopping import ended_by_signals
 from reward_model.errors import require
 
 if TYPE_CHECKING:

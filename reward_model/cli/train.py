@@ -29,18 +29,18 @@ from reward_model.tokens.encoding import BattleEncoder, truncation_summary
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.build_model import check_device
-from reward_model.train.checks import check_settings, engine_of, tokenizer_note, whole_max_length
+from reward_model.train.checkpoints.main_process import on_main_process
+from reward_model.train.checkpoints.resuming import checkpoint_to_resume, write_settings
 from reward_model.train.compose import compose
-from reward_model.train.config import DataArguments, TieRewardConfig
 from reward_model.train.device_figures import NotFiniteError
 from reward_model.train.finish import finish_run
 from reward_model.train.folds import finish_folds, fold_directory
-from reward_model.train.main_process import on_main_process
 from reward_model.train.progress import show_progress
-from reward_model.train.recipe import RecipeParser
-from reward_model.train.resuming import checkpoint_to_resume, write_settings
-from reward_model.train.run_settings import settings_of
-from reward_model.train.setting_checks import check_honoured, check_ranges, check_trackers
+from reward_model.train.settings.checks import check_settings, engine_of, tokenizer_note, whole_max_length
+from reward_model.train.settings.config import DataArguments, TieRewardConfig
+from reward_model.train.settings.recipe import RecipeParser
+from reward_model.train.settings.run_settings import settings_of
+from reward_model.train.settings.setting_checks import check_honoured, check_ranges, check_trackers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,8 +20,8 @@ from trl import ModelConfig
 from reward_model.plan.engines import ENGINES, Held, held
 from reward_model.plan.footprint import Footprint, footprint
 from reward_model.plan.known_backbones import backbone_config
-from reward_model.train.config import DataArguments, TieRewardConfig
-from reward_model.train.recipe import RecipeParser
+from reward_model.train.settings.config import DataArguments, TieRewardConfig
+from reward_model.train.settings.recipe import RecipeParser
 
 GIB = 2**30
 # Dense bf16 (T4: fp16) tensor FLOPs a second with float32 accumulation, from NVIDIA's data sheets; `cpu`: two cores with

@@ -21,14 +21,7 @@ from arena_data.file_io import json_object, read_json
 from arena_data.schema import LABELS
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
-from reward_model.run_directory.settings import (
-    CALIBRATION,
-    CONFIG,
-    METRICS,
-    MODEL_FILES,
-    STYLE,
-    RewardModelConfig,
-)
+from reward_model.run_directory.settings import CALIBRATION, CONFIG, METRICS, MODEL_FILES, STYLE, RewardModelConfig
 
 
 @dataclass(frozen=True)

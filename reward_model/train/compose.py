@@ -15,10 +15,10 @@ from arena_data.style.features import RESPONSE_FEATURES
 from reward_model.model.score_layer import find_score_layer
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.train.build_model import load_model, lora_config
-from reward_model.train.checks import check_vocabulary
-from reward_model.train.config import TieRewardConfig
 from reward_model.train.dataset import TrainingData, training_data, verdicts_of
 from reward_model.train.initial_weights import StyleFit, start_from_style, tie_bias_of
+from reward_model.train.settings.checks import check_vocabulary
+from reward_model.train.settings.config import TieRewardConfig
 from reward_model.train.trainer import TieRewardTrainer
 
 

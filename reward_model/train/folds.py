@@ -26,8 +26,8 @@ from reward_model.model.style_head import StyleHead
 from reward_model.run_directory.reading import read_run
 from reward_model.run_directory.settings import CALIBRATION, CARD, CONFIG, CURVES, METRICS, MODEL_FILES, STYLE
 from reward_model.run_directory.writing import begin_run, write_run
+from reward_model.train.checkpoints.resuming import SETTINGS
 from reward_model.train.finish import HELD_OUT, held_out_metrics
-from reward_model.train.resuming import SETTINGS
 
 OUT_OF_FOLD = "out_of_fold.csv"
 # Of one fold alone, and written anew or left out; the rest of its files are configuration and tokenizer.

@@ -36,11 +36,11 @@ from reward_model.tokens.collator import BattleCollator
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.token_budget import TokenBudgetSampler
 from reward_model.train.adversarial import perturbed
-from reward_model.train.checkpoints import CheckpointTrainer
-from reward_model.train.config import TieRewardConfig
+from reward_model.train.checkpoints.checkpoint_trainer import CheckpointTrainer
 from reward_model.train.device_figures import DeviceFigures
 from reward_model.train.precision import float32_score, keep_packing, to_one_dtype
 from reward_model.train.progress import Throughput, evaluation_output, figures_of, figures_of_rewards
+from reward_model.train.settings.config import TieRewardConfig
 
 
 class BattleLoader(DataLoader):

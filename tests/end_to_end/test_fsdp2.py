@@ -31,9 +31,9 @@ from reward_model.model.score_layer import find_score_layer
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.build_model import load_model, lora_config
-from reward_model.train.config import TieRewardConfig
 from reward_model.train.dataset import training_data
 from reward_model.train.finish import finish_run
+from reward_model.train.settings.config import TieRewardConfig
 from reward_model.train.trainer import TieRewardTrainer
 from tests.helpers.tiny_models import write_backbone
 

@@ -12,7 +12,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from trl import ModelConfig, TrlParser
 
 from reward_model.plan import plan as planning
-from reward_model.train.config import DataArguments, TieRewardConfig
+from reward_model.train.settings.config import DataArguments, TieRewardConfig
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -7,7 +7,8 @@ The recipe is run as it stands, NF4 weights and 8-bit AdamW (unpaged on a CPU) i
 
 - `model_name_or_path`, `train_file`, `output_dir`: the tiny backbone, the sample, a temporary folder;
 - `use_cpu`: there need be no GPU;
-- `fp16` and `dtype` of the T4 recipe, to bf16: this project refuses fp16 without a GPU (`reward_model.train.checks`);
+- `fp16` and `dtype` of the T4 recipe, to bf16: this project refuses fp16 without a GPU
+(`reward_model.train.settings.checks`);
 - `max_length`, `batch_tokens`, `gradient_accumulation_steps`, `max_train_battles` and the held-out shares, for time:
   a few steps on 40 battles of bytes, too few for the loss to say anything, so it is the weights that must have moved;
 - `report_to`: no tracker.

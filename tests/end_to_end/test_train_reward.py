@@ -19,7 +19,7 @@ from arena_data.submission import read_submission
 from reward_model.cli import train as train_reward
 from reward_model.cli.flags import PredictionFlags, open_predictor
 from reward_model.run_directory.reading import is_complete, read_run
-from reward_model.train.resuming import SETTINGS
+from reward_model.train.checkpoints.resuming import SETTINGS
 from reward_model.train.trainer import TieRewardTrainer
 from tests.helpers.tiny_models import write_backbone
 

@@ -16,7 +16,7 @@ import pytest
 from tests.helpers.killed_training import Moment, Trainings, contents
 from tests.helpers.tiny_models import write_backbone
 
-SAVING, TRAINER = "reward_model.train.checkpoints", "transformers.trainer"
+SAVING, TRAINER = "reward_model.train.checkpoints.checkpoint_trainer", "transformers.trainer"
 MOMENTS = (
     Moment("arena_data.file_io", "os.replace", 2),  # the manifest is written under another name
     Moment("reward_model.train.finish", "write_run"),  # the model is saved, its settings are not

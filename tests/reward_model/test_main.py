@@ -8,7 +8,7 @@ import pytest
 
 from reward_model import __version__
 from reward_model.__main__ import main
-from reward_model.cli.commands import COMMANDS
+from reward_model.cli.console.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 SLOW = {"torch", "transformers", "datasets", "numpy", "trl"}
@@ -26,7 +26,7 @@ def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
 )
 def test_help_opens_without_importing_anything_slow(given: list[str]) -> None:
     code = (
-        "import sys; from reward_model.__main__ import main; status = main(sys.argv[1:]);"
+        "import sys; from reward_model import main; status = main(sys.argv[1:]);"
         f"print(sorted({SLOW} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
     done = run(*given, code=code)
@@ -63,7 +63,7 @@ def test_a_kind_of_baseline_brings_its_own_options_to_the_help(capsys: pytest.Ca
 
 
 def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from reward_model.cli import completion
+    from reward_model.cli.console import completion
 
     def interrupted(arguments: list[str]) -> int:
         raise KeyboardInterrupt
@@ -103,7 +103,7 @@ def test_a_missing_extra_is_one_line(module: str, given: list[str], line: str, t
 
 
 def test_the_api_names_the_extra_too() -> None:
-    code = "import sys; sys.modules['trl'] = None; import reward_model.train.config"
+    code = "import sys; sys.modules['trl'] = None; import reward_model.train.settings.config"
     done = run(code=code)
     assert done.stderr.splitlines()[-1].endswith(
         'training needs trl, which is not installed: pip install "arena-reward-model[train]"'

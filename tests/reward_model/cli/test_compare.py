@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reward_model import RewardModel
 from reward_model.__main__ import main
+from reward_model.api import RewardModel
 from tests.helpers.run_directories import make_run
 
 TEXTS = ("What is 2 + 2?", "4.", "It is five, I think.")

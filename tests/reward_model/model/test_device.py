@@ -15,7 +15,7 @@ from reward_model.model.device import compute_on, default_device, keep_one_devic
 from reward_model.publish.export import stock_rewards, write_template
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.reading import read_run
-from reward_model.train.config import TieRewardConfig
+from reward_model.train.settings.config import TieRewardConfig
 from tests.helpers.run_directories import make_run
 
 

@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves
 
 from reward_model.model.score_layer import install_score_layer
 from reward_model.tokens.tokenizer import prepare_tokenizer
-from reward_model.train.config import TieRewardConfig
 from reward_model.train.device_figures import DeviceFigures, NotFiniteError
+from reward_model.train.settings.config import TieRewardConfig
 from reward_model.train.trainer import TieRewardTrainer
 from tests.helpers.tiny_models import byte_tokenizer, tiny_llama
 

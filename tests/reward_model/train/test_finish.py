@@ -9,7 +9,7 @@ from arena_data.errors import InputError
 from reward_model.cli import train as train_reward
 from reward_model.cli.train import repository
 from reward_model.run_directory.reading import is_complete, read_run
-from reward_model.train.config import TieRewardConfig
+from reward_model.train.settings.config import TieRewardConfig
 from reward_model.train.trainer import TieRewardTrainer
 from tests.end_to_end.test_train_reward import FLAGS, SAMPLE
 from tests.helpers.tiny_models import write_backbone

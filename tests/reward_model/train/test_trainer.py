@@ -17,9 +17,9 @@ from reward_model.tokens.collator import BattleCollator
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.tokenizer import prepare_tokenizer
-from reward_model.train.config import TieRewardConfig
 from reward_model.train.dataset import style_of, training_rows
 from reward_model.train.device_figures import NotFiniteError
+from reward_model.train.settings.config import TieRewardConfig
 from reward_model.train.trainer import TieRewardTrainer
 from tests.helpers.tiny_models import byte_tokenizer, tiny_llama
 

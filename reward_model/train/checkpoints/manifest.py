@@ -28,7 +28,7 @@ def write_manifest(checkpoint: Path, settings: dict[str, Any] | None) -> None:
 
     Args:
         checkpoint: a folder whose files are all written.
-        settings: as `reward_model.train.run_settings.settings_of` gives them; None for a run that has none.
+        settings: as `reward_model.train.settings.run_settings.settings_of` gives them; None for a run that has none.
 
     Raises: InputError where it cannot be written.
     """

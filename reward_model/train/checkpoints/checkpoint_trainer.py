@@ -11,14 +11,14 @@ from typing import Any
 from transformers.trainer_utils import rotate_checkpoints
 from trl import RewardTrainer
 
-from reward_model.train.manifest import one_line_if_unwritten, write_manifest
+from reward_model.train.checkpoints.manifest import one_line_if_unwritten, write_manifest
 
 
 class CheckpointTrainer(RewardTrainer):
     """TRL's RewardTrainer with such checkpoints.
 
     Attributes:
-        run_settings: what this run is, for the manifests: `reward_model.train.run_settings.settings_of`.
+        run_settings: what this run is, for the manifests: `reward_model.train.settings.run_settings.settings_of`.
     """
 
     args: Any

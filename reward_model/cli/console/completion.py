@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from arena_data.arguments import CommandParser
-from reward_model.cli.stored_help import Command, Flag, stored_commands
+from reward_model.cli.console.stored_help import Command, Flag, stored_commands
 
 
 def parser() -> CommandParser:

@@ -29,7 +29,7 @@ from trl import ModelConfig
 
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import check_positions
-from reward_model.train.config import TieRewardConfig
+from reward_model.train.settings.config import TieRewardConfig
 
 # A tokenizer that knows no limit says 10^30.
 _ABSURD_LENGTH = 1_000_000

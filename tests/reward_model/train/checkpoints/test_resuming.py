@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from arena_data.errors import InputError
-from reward_model.train.manifest import write_manifest
-from reward_model.train.resuming import SETTINGS, checkpoint_to_resume, write_settings
+from reward_model.train.checkpoints.manifest import write_manifest
+from reward_model.train.checkpoints.resuming import SETTINGS, checkpoint_to_resume, write_settings
 
 OURS: dict[str, Any] = {"trainer": {"seed": 1, "load_best_model_at_end": True}, "battles": "abc"}
 OTHER: dict[str, Any] = {"trainer": {"seed": 2, "load_best_model_at_end": True}, "battles": "abc"}

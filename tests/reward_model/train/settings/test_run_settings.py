@@ -10,8 +10,8 @@ import pytest
 from trl import ModelConfig
 
 from arena_data.file_io import json_object, read_json, write_json
-from reward_model.train.config import DataArguments, TieRewardConfig
-from reward_model.train.run_settings import (
+from reward_model.train.settings.config import DataArguments, TieRewardConfig
+from reward_model.train.settings.run_settings import (
     WEIGHT_BY_BEST,
     WITHOUT_WEIGHT,
     backbone_identity,
@@ -19,7 +19,7 @@ from reward_model.train.run_settings import (
     differing_settings,
     settings_of,
 )
-from reward_model.train.setting_checks import REFUSED
+from reward_model.train.settings.setting_checks import REFUSED
 from tests.helpers.made_battles import by_length
 
 # Fields of TieRewardConfig that count; `REFUSED` has only one value in a run, and counts as well. A field that is in no list

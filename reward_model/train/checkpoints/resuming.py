@@ -12,8 +12,8 @@ from typing import Any
 from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_json
 from reward_model.run_directory.reading import is_complete
-from reward_model.train.manifest import read_manifest
-from reward_model.train.run_settings import differing_settings
+from reward_model.train.checkpoints.manifest import read_manifest
+from reward_model.train.settings.run_settings import differing_settings
 
 SETTINGS = "run_settings.json"
 _STATE = "trainer_state.json"
@@ -27,7 +27,7 @@ def checkpoint_to_resume(
 
     Args:
         output_dir: where the run's checkpoints and settings lie.
-        settings: as `reward_model.train.run_settings.settings_of` gives them.
+        settings: as `reward_model.train.settings.run_settings.settings_of` gives them.
         wanted: `--resume_from_checkpoint`: none or true for the newest checkpoint, false for the start, or a checkpoint.
 
     Raises: InputError for a directory that holds another run, naming what differs, and for a wanted checkpoint that is not

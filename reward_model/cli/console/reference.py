@@ -1,4 +1,5 @@
-"""Writes docs/reference.md, and the file that help and completion are read from: `python -m reward_model.cli.reference`.
+"""Writes docs/reference.md, and the file that help and completion are read from: `python -m
+reward_model.cli.console.reference`.
 
 Both come from the commands' own parsers, and hold nothing of the machine that they are written on. A test fails while
 they say something else than the parsers.
@@ -15,15 +16,16 @@ from typing import Any
 
 from arena_data.arguments import described
 from reward_model.baselines.base import KINDS
-from reward_model.cli.commands import COMMANDS
-from reward_model.cli.stored_help import FILE, KIND_TITLE, Command, Flag, Group
+from reward_model.cli.console.commands import COMMANDS
+from reward_model.cli.console.stored_help import FILE, KIND_TITLE, Command, Flag, Group
 
 PAGE = Path("docs/reference.md")
 _HEAD = """# Every command and flag
 
 `arena-reward COMMAND [flags]`, or `python -m reward_model COMMAND [flags]`. Written from the parsers by
-`python -m reward_model.cli.reference`; do not edit it by hand. No flag can be abbreviated. A mistyped flag is an error
-that suggests the right one. Exit status: 0; 2 for what you have to mend, said in one line; 130 where you stopped it.
+`python -m reward_model.cli.console.reference`; do not edit it by hand. No flag can be abbreviated. A mistyped flag
+is an error that suggests the right one. Exit status: 0; 2 for what you have to mend, said in one line; 130 where you
+stopped it.
 
 | command | what it does |
 | --- | --- |
@@ -34,7 +36,7 @@ _THEIRS = "flags of TRL and Transformers"
 def main() -> int:
     """Writes both files in the checkout that this is run in."""
     commands = all_commands()
-    (Path(str(files("reward_model.cli"))) / FILE).write_text(as_json(commands), encoding="utf-8")
+    (Path(str(files("reward_model.cli.console"))) / FILE).write_text(as_json(commands), encoding="utf-8")
     PAGE.write_text(as_page(commands), encoding="utf-8")
     return 0
 

@@ -9,8 +9,14 @@ from transformers import AutoModelForSequenceClassification, BertConfig, BloomCo
 from trl import ModelConfig
 
 from reward_model.errors import ModelError
-from reward_model.train.checks import check_settings, check_vocabulary, engine_of, tokenizer_note, whole_max_length
-from reward_model.train.config import TieRewardConfig
+from reward_model.train.settings.checks import (
+    check_settings,
+    check_vocabulary,
+    engine_of,
+    tokenizer_note,
+    whole_max_length,
+)
+from reward_model.train.settings.config import TieRewardConfig
 
 FOUR_BITS = {"load_in_4bit": True, "use_peft": True, "dtype": "bfloat16"}
 EIGHT_BITS = {"load_in_8bit": True, "use_peft": True}

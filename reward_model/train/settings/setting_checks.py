@@ -14,7 +14,7 @@ from trl import ModelConfig
 
 from arena_data.errors import InputError
 from reward_model.errors import ModelError
-from reward_model.train.config import TieRewardConfig
+from reward_model.train.settings.config import TieRewardConfig
 
 _BATCHES = "batches are filled by tokens; set batch_tokens"
 _EVALUATION = "evaluation reads batches by tokens and gathers them itself; set eval_batch_tokens"

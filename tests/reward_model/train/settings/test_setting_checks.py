@@ -11,10 +11,10 @@ from trl import ModelConfig
 from arena_data.errors import InputError
 from reward_model.cli.train import parser
 from reward_model.errors import ModelError
-from reward_model.train.config import DataArguments, TieRewardConfig
-from reward_model.train.setting_checks import REFUSED, check_honoured, check_ranges, check_trackers
+from reward_model.train.settings.config import DataArguments, TieRewardConfig
+from reward_model.train.settings.setting_checks import REFUSED, check_honoured, check_ranges, check_trackers
 
-RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[4] / "recipes").glob("*.yaml"))
 # Values that a person could give; other settings of the list are numbers or texts.
 OTHER: dict[str, Any] = {
     "accelerator_config": AcceleratorConfig(even_batches=False),

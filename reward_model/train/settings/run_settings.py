@@ -14,9 +14,9 @@ from typing import Any
 import datasets
 from trl import ModelConfig
 
-from reward_model.train.checks import engine_of
-from reward_model.train.config import DataArguments, TieRewardConfig
-from reward_model.train.manifest import file_hash
+from reward_model.train.checkpoints.manifest import file_hash
+from reward_model.train.settings.checks import engine_of
+from reward_model.train.settings.config import DataArguments, TieRewardConfig
 
 # Fields of TieRewardConfig that the weights do not depend on.
 WITHOUT_WEIGHT = frozenset(

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from arena_data.errors import InputError
-from reward_model.train.manifest import MANIFEST, one_line_if_unwritten, read_manifest, write_manifest
+from reward_model.train.checkpoints.manifest import MANIFEST, one_line_if_unwritten, read_manifest, write_manifest
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The commands' flags as they are on file, so that help and completion open without importing what commands import.
 
-`python -m reward_model.cli.reference` writes the file from the parsers; a test compares them.
+`python -m reward_model.cli.console.reference` writes the file from the parsers; a test compares them.
 """
 
 import json
@@ -43,7 +43,7 @@ class Command(TypedDict):
 
 def stored_commands() -> dict[str, Command]:
     """All commands by name, in the order of the help."""
-    commands: dict[str, Command] = json.loads((files("reward_model.cli") / FILE).read_text(encoding="utf-8"))
+    commands: dict[str, Command] = json.loads((files("reward_model.cli.console") / FILE).read_text(encoding="utf-8"))
     return commands
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from reward_model.cli.commands import COMMANDS
-from reward_model.cli.completion import bash, fish, names_of, zsh
-from reward_model.cli.reference import PAGE, all_commands, as_json, as_page
-from reward_model.cli.stored_help import FILE, Command, flag_help, stored_commands
+from reward_model.cli.console.commands import COMMANDS
+from reward_model.cli.console.completion import bash, fish, names_of, zsh
+from reward_model.cli.console.reference import PAGE, all_commands, as_json, as_page
+from reward_model.cli.console.stored_help import FILE, Command, flag_help, stored_commands
 
-ROOT = Path(__file__).parents[3]
-STALE = "stale: run python -m reward_model.cli.reference"
+ROOT = Path(__file__).parents[4]
+STALE = "stale: run python -m reward_model.cli.console.reference"
 
 
 @pytest.fixture(scope="module")
