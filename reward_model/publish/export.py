@@ -37,6 +37,7 @@ from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.device import named_device
 from reward_model.model.pretrained import load_pretrained
 from reward_model.model.score_layer import find_score_layer
+from reward_model.publish.chat_template import export_template, plain_export_template
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.model_card import shown_name
 from reward_model.run_directory.reading import RunDirectory, is_complete, read_run
@@ -49,13 +50,6 @@ CHECK = "export.json"
 # Of the difference between the margins of export and adapter, root mean square, as a share of the margins' spread.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 _BATCH = 8
-
-# `arena_data.transcripts.rendering.plain_text`, for tokenizers that come without a template of their own.
-_TEMPLATE = (
-    "{{% for message in messages %}}{{{{ {first} if loop.first else '\\n\\n' }}}}"
-    "{{{{ 'Assistant:' if message['role'] == 'assistant' else 'User:' }}}}{{{{ '\\n' }}}}{{{{ message['content'] }}}}"
-    "{{% endfor %}}{{{{ {last} }}}}"
-)
 
 
 @dataclass(frozen=True)
@@ -207,7 +201,9 @@ def write_template(tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         first, last = (
             "".join(tokenizer.convert_ids_to_tokens(part)) for part in (ids[:start], ids[start + len(bare) :])
         )
-        tokenizer.chat_template = _TEMPLATE.format(first=repr(first), last=repr(last))
+        tokenizer.chat_template = plain_export_template(first, last)
+    else:
+        tokenizer.chat_template = export_template(tokenizer.get_chat_template())
     messages = conversation(["Hello."], ["Hello."])
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     last_id = tokenizer(text, add_special_tokens=False)["input_ids"][-1]

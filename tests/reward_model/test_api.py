@@ -88,6 +88,26 @@ def test_trl_forms(model: RewardModel) -> None:
     assert found == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+def test_every_form_of_trls_messages(model: RewardModel) -> None:
+    asked = [{"type": "text", "text": "Add 1"}, {"type": "text", "text": "and 2."}]
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": asked}]
+    prompt.append({"role": "user", "content": "Now."})
+    completion: list[dict[str, object]] = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "name": "add", "content": "3"},
+        {"role": "assistant", "content": [{"type": "text", "text": "3."}]},
+    ]
+    expected = model.reward(
+        [["Be kind.\n\nAdd 1\nand 2.\n\nNow."]], [['[tool call] add {"a": 1}\n\n[tool result] 3\n\n3.']]
+    )
+    assert model.trl_reward([prompt], [completion]) == pytest.approx(expected.tolist(), abs=1e-5)
+    missing = model.trl_reward([prompt], [[{"role": "assistant"}]])
+    assert missing == pytest.approx(model.reward([["Be kind.\n\nAdd 1\nand 2.\n\nNow."]], [[""]]).tolist(), abs=1e-5)
+    with pytest.raises(ValueError, match="a role of user, assistant, system or tool"):
+        model.trl_reward([prompt], [[{"role": "critic", "content": "No."}]])
+
+
 def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:
     with pytest.raises(InputError, match="no such run directory"):
         RewardModel.from_pretrained(tmp_path / "none")
