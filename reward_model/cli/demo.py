@@ -22,7 +22,7 @@ def parser() -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; runs until it is stopped. Errors are raised."""
     options = parser().parse_args(arguments)
-    require("gradio")  # before a model is loaded
+    require("gradio", "lightgbm", "sklearn", "skops")  # before a model is loaded; the report fits simple systems
     model = RewardModel.from_pretrained(options.model, base_model=options.base_model, device=options.device)
     page = make_page(model)
     print(f"http://{options.host}:{options.port}  (Ctrl-C stops it)", flush=True)

@@ -20,7 +20,7 @@ from reward_model.api import RewardModel
 from reward_model.predict.member import Job
 from reward_model.predict.predictor import Predictor
 from reward_model.publish.demo_html import bars, compare, style_table, swap_line
-from reward_model.report.from_prediction import Reported, check_labels, labelled, own_prior, report_data
+from reward_model.report.from_prediction import Reported, check_labels, labelled, report_data, simple_peers
 from reward_model.report.page import render_report, report_json
 
 PORT = 7860
@@ -87,7 +87,8 @@ def report_page(model: RewardModel, path: str | None) -> str:
     battles = battles.select(range(min(len(battles), MOST_BATTLES)))
     predictor, job = Predictor([model.member]), Job(battles)
     done = Reported(job, predictor, predictor.run(job))
-    data = report_data(done, own_prior(predictor.members, len(labelled(battles))), AUDITED_BATTLES)
+    peers, left_out = simple_peers(battles.select(labelled(battles)), predictor.members)
+    data = report_data(done, peers, AUDITED_BATTLES, left_out)
     return render_report(data, report_json(data))
 
 
