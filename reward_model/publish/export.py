@@ -28,7 +28,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from arena_data.errors import InputError
-from arena_data.file_io import write_atomically, write_json
+from arena_data.file_io import check_output_folder, write_atomically, write_json
 from arena_data.loading import load_battles
 from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
@@ -95,7 +95,7 @@ def export(
     Raises: InputError or ModelError, one line, also where the export does not agree with the adapter.
     """
     target = Path(output)
-    run = _checked(directory, target)
+    run = _checked(directory, target, base_model)
     dtype_named(dtype)
     fitting = _fitting(run, battles if battles is not None else load_battles(SAMPLE).select(range(64)))
     reference = RewardModel.from_pretrained(run.directory, base_model=base_model, device=device, dtype="float32")
@@ -147,7 +147,7 @@ def stock_rewards(directory: Path, prompts: Sequence[Any], responses: Sequence[A
     return np.concatenate(found)
 
 
-def _checked(directory: str | os.PathLike[str], target: Path) -> RunDirectory:
+def _checked(directory: str | os.PathLike[str], target: Path, base_model: str | None) -> RunDirectory:
     run = read_run(directory)
     if not is_complete(directory):
         raise InputError("not a complete run", file=run.directory, expected="weights, tokenizer and settings")
@@ -155,8 +155,7 @@ def _checked(directory: str | os.PathLike[str], target: Path) -> RunDirectory:
         raise InputError(
             f"a {run.config.encoding} encoding has no reward of one response to export", file=run.directory
         )
-    if target.exists() and not (target / CHECK).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError("exists and is no export", file=target, fix="remove it or give another --output")
+    check_output_folder(target, run.directory, base_model or run.config.base_model, own=CHECK)
     return run
 
 

@@ -75,7 +75,7 @@ def test_an_export_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatc
     assert json.loads((tmp_path / "run-export" / "export.json").read_text())["dtype"] == "float16"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="is no export"):
+    with pytest.raises(InputError, match="holds something else"):
         exporting.export(run, tmp_path / "mine")
     with pytest.raises(InputError, match="joint encoding has no reward"):
         exporting.export(make_run(tmp_path / "joint", encoding="joint"), tmp_path / "out")
