@@ -1,5 +1,7 @@
 """`RewardModel`: the numbers of predict.py from Python, for one text and for many."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,22 @@ def test_every_form_of_trls_messages(model: RewardModel) -> None:
     assert missing == pytest.approx(model.reward([["Be kind.\n\nAdd 1\nand 2.\n\nNow."]], [[""]]).tolist(), abs=1e-5)
     with pytest.raises(ValueError, match="a role of user, assistant, system or tool"):
         model.trl_reward([prompt], [[{"role": "critic", "content": "No."}]])
+
+
+def test_a_loaded_model_reads_no_file_again(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    model = RewardModel.from_pretrained(folder, dtype="float32", device="cpu")
+    before = model.compare("p", "a", "bb")
+    shutil.rmtree(folder)
+    assert model.compare("p", "a", "bb") == before
+
+
+def test_threads_get_their_own_answers(model: RewardModel) -> None:
+    texts = [f"{number} " * (1 + number % 7) for number in range(24)]
+    expected = [model.compare("p", text, "b") for text in texts]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda text: model.compare("p", text, "b"), texts))
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
 
 
 def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:
