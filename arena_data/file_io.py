@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -81,6 +81,17 @@ def check_output(path: str | os.PathLike[str], *used: str | os.PathLike[str]) ->
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+
+
+def make_readable(files: Iterable[Path], like: Path) -> None:
+    """Gives files the permissions of another one, which was made like any new file.
+
+    safetensors leaves its files readable to their owner only, whatever the umask says.
+    """
+    mode = stat.S_IMODE(like.stat().st_mode)
+    for file in files:
+        if file.is_file() and not file.is_symlink():
+            file.chmod(mode)
 
 
 def check_output_folder(

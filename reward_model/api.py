@@ -187,14 +187,18 @@ def _directory(name: str | os.PathLike[str], revision: str | None, token: str | 
     text = os.fspath(name)
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
         raise InputError("no such run directory", file=text, expected="a directory, or user/name on the Hub")
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    from reward_model.hub_deadline import limit_hub
+
+    limit_hub()
     try:
         return Path(snapshot_download(text, revision=revision, token=token, allow_patterns=list(DOWNLOADED)))
     except LocalEntryNotFoundError as error:
         raise InputError("not on disk, and the Hub cannot be reached", file=text) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"neither a run directory nor a repository that can be read ({reason})", file=text) from error
 

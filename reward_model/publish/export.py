@@ -28,7 +28,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from arena_data.errors import InputError
-from arena_data.file_io import check_output_folder, write_atomically, write_json
+from arena_data.file_io import check_output_folder, make_readable, write_atomically, write_json
 from arena_data.loading import load_battles
 from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
@@ -117,6 +117,7 @@ def export(
             )
         write_json(made / CHECK, asdict(agreement))
         write_atomically(made / "README.md", _card(run, agreement, base_model))
+        make_readable(made.iterdir(), like=made / CHECK)
         if target.exists():
             target.rename(Path(temporary) / "replaced")
         made.rename(target)
