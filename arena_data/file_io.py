@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -81,6 +81,57 @@ def check_output(path: str | os.PathLike[str], *used: str | os.PathLike[str]) ->
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot be written: {reason}", file=os.fspath(path)) from error
+
+
+def make_readable(files: Iterable[Path], like: Path) -> None:
+    """Gives files the permissions of another one, which was made like any new file.
+
+    safetensors leaves its files readable to their owner only, whatever the umask says.
+    """
+    mode = stat.S_IMODE(like.stat().st_mode)
+    for file in files:
+        if file.is_file() and not file.is_symlink():
+            file.chmod(mode)
+
+
+def check_output_folder(
+    path: str | os.PathLike[str],
+    *used: str | os.PathLike[str],
+    own: str | None = None,
+    foreign: Mapping[str, str] | None = None,
+) -> None:
+    """Finds out before long work whether a folder can be made or written to, without touching what is there.
+
+    Args:
+        used: what else is read: files, folders, or names that need be neither.
+        own: a file by which a folder of this kind is known, for a command that replaces the whole folder; one that is there,
+            not empty and without it, is refused.
+        foreign: name of a file to what a folder that holds it is, for kinds that must not be mixed with this one.
+
+    Raises: InputError for something that is no folder, a folder that cannot be written, is another kind of thing, or is one
+        of those used, or holds one of them where it is replaced.
+    """
+    target = Path(path).resolve()
+    if target.exists() and not target.is_dir():
+        raise InputError("cannot be written: it is no folder", file=os.fspath(path), fix="name another folder")
+    for file in used:
+        read = Path(file).resolve()
+        if read == target or (own is not None and read.exists() and read.is_relative_to(target)):
+            raise InputError(
+                "cannot be written: it would overwrite what is read here",
+                file=os.fspath(path),
+                fix="name another folder",
+            )
+    for name, kind in (foreign or {}).items():
+        if (target / name).exists():
+            raise InputError(f"cannot be written: it is {kind}", file=os.fspath(path), fix="name another folder")
+    if own is not None and target.is_dir() and not (target / own).exists() and any(target.iterdir()):
+        raise InputError(
+            "cannot be written: it exists and holds something else", file=os.fspath(path), fix="name another folder"
+        )
+    parent = next(folder for folder in (target, *target.parents) if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"cannot be written: {parent} is read-only or no folder", file=os.fspath(path))
 
 
 def _is_same(target: Path, used: str | os.PathLike[str]) -> bool:

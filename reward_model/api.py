@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import InputError
+from arena_data.reading.conversations import as_messages, turns
 from arena_data.reading.in_memory import Text, make_battles
 from reward_model.errors import ScoringError
 from reward_model.predict.member import Job, MemberOptions, MemberPrediction
@@ -146,11 +147,15 @@ class RewardModel:
     def trl_reward(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
         """A reward function for TRL's GRPOTrainer and RLOOTrainer: `reward_funcs=model.trl_reward`.
 
-        Takes both of TRL's forms: plain texts, and conversations as lists of messages. A system message is read as part of
-        the first user turn. Source: https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function.
+        Takes both of TRL's forms: plain texts, and conversations as lists of messages. Messages are read as in training,
+        by `arena_data.reading.conversations.turns`: a system message is part of the first user turn, content may be a list
+        of parts, and tool calls are part of the answer.
+
+        Raises: ValueError for messages of another form; otherwise as `reward`.
+        Source: https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function.
         """
-        turns = [_turns(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
-        rewards = self.reward([prompt for prompt, _ in turns], [response for _, response in turns])
+        pairs = [_turns(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        rewards = self.reward([prompt for prompt, _ in pairs], [response for _, response in pairs])
         return [float(reward) for reward in rewards]
 
     def predicted(self, member: RunMember, errors: Errors, *texts: Sequence[Text]) -> MemberPrediction:
@@ -182,14 +187,18 @@ def _directory(name: str | os.PathLike[str], revision: str | None, token: str | 
     text = os.fspath(name)
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
         raise InputError("no such run directory", file=text, expected="a directory, or user/name on the Hub")
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    from reward_model.hub_deadline import limit_hub
+
+    limit_hub()
     try:
         return Path(snapshot_download(text, revision=revision, token=token, allow_patterns=list(DOWNLOADED)))
     except LocalEntryNotFoundError as error:
         raise InputError("not on disk, and the Hub cannot be reached", file=text) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"neither a run directory nor a repository that can be read ({reason})", file=text) from error
 
@@ -200,18 +209,10 @@ def _lists(*texts: str | Sequence[Text]) -> list[Sequence[Text]]:
     return [[text] if isinstance(text, str) else text for text in texts]
 
 
-def _turns(prompt: Any, completion: Any) -> tuple[list[str], list[str]]:
-    """The user's turns, and the assistant's, of TRL's plain or conversational form."""
-    if isinstance(prompt, str):
+def _turns(prompt: Any, completion: Any) -> tuple[Text, Text]:
+    """The turns of the prompt and of the answers, of TRL's plain or conversational form, as training reads them."""
+    if isinstance(prompt, str) and isinstance(completion, str):
         return [prompt], [completion]
-    user: list[str] = []
-    assistant: list[str] = []
-    waiting: list[str] = []
-    for message in [*prompt, *completion]:
-        if message["role"] == "assistant":
-            user.append("\n\n".join(waiting))
-            assistant.append(message["content"] or "")
-            waiting = []
-        else:
-            waiting.append(message["content"] or "")
-    return user, assistant
+    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    answered = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
+    return turns(as_messages([*asked, *answered]))

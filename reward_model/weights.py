@@ -31,6 +31,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from arena_data.arguments import CommandParser
+from arena_data.errors import InputError
+from arena_data.file_io import check_output_folder
 from reward_model.errors import MissingExtraError, require
 
 MARKER = "weights.json"
@@ -271,8 +273,11 @@ def make_weights(name: str, output: Path) -> Path:
         _report(f"{name}: {output} is complete, nothing to do")
         return output
     ours = _read_marker(output).get("name") == name
-    if output.exists() and not ours and (not output.is_dir() or any(output.iterdir())):
-        raise WeightsError(f"{output} exists and holds something else; remove it or give another --output")
+    try:
+        # Without its marker no folder is known as one of ours, nor is one of another model.
+        check_output_folder(output, own=MARKER if ours else f"{MARKER} of {name}")
+    except InputError as error:
+        raise WeightsError(str(error)) from None
     output.parent.mkdir(parents=True, exist_ok=True)
     # Beside the output, because a rename is atomic within one file system only.
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:

@@ -1,8 +1,10 @@
 """Battles from texts in memory: the columns that a file's battles have, cleaned the same way, without a file."""
 
+import secrets
 from collections.abc import Sequence
 
 import datasets
+import pyarrow as pa
 
 from arena_data.reading.builder import group_of
 from arena_data.reading.cleaning import clean_turns, is_blank
@@ -10,6 +12,7 @@ from arena_data.schema import FEATURES
 
 # One turn, or the turns of a conversation, oldest first.
 Text = str | Sequence[str | None]
+_SCHEMA = FEATURES.arrow_schema  # made anew whenever it is asked for
 
 
 def make_battles(prompts: Sequence[Text], responses_a: Sequence[Text], responses_b: Sequence[Text]) -> datasets.Dataset:
@@ -35,4 +38,6 @@ def make_battles(prompts: Sequence[Text], responses_a: Sequence[Text], responses
         values = {"id": str(row), "prompt": prompt, "response_a": a, "response_b": b, "group": group_of(prompt)}
         for name, value in {**values, "source": "memory", "oddities": sorted(oddities)}.items():
             columns[name][row] = value
-    return datasets.Dataset.from_dict(columns, features=FEATURES)
+    table = pa.table(columns, schema=_SCHEMA)
+    # A random fingerprint: hashing the table would take longer than a small model takes to read it.
+    return datasets.Dataset(table, datasets.DatasetInfo(features=FEATURES), fingerprint=secrets.token_hex(8))

@@ -264,16 +264,15 @@ def style_arrays(battles: datasets.Dataset, *, num_proc: int | None = None, prog
     for column in _COLUMNS:
         if column not in battles.column_names:
             raise InputError("missing column", column=column, found=battles.column_names, expected="battles")
-    texts = battles.select_columns(list(_COLUMNS))
-    starts = range(0, len(texts), _CHUNK)
+    starts = range(0, len(battles), _CHUNK)
     if num_proc is None:
         num_proc = joblib.cpu_count() if len(starts) > _FEW_CHUNKS else 1
     # joblib's workers are started afresh (safe with threads and GPUs) and never run the caller's script again.
     chunks = joblib.Parallel(n_jobs=num_proc, return_as="generator")(
-        joblib.delayed(_style_of_chunk)(**texts[start : start + _CHUNK]) for start in starts
+        joblib.delayed(_style_of_chunk)(*map(battles[start : start + _CHUNK].get, _COLUMNS)) for start in starts
     )
     parts = [_style_of_chunk([], [], [])]
-    with tqdm(total=len(texts), desc="style features", unit="battle", disable=not progress) as bar:
+    with tqdm(total=len(battles), desc="style features", unit="battle", disable=not progress) as bar:
         for part in chunks:
             parts.append(part)
             bar.update(len(part.similarity))

@@ -27,8 +27,7 @@ import numpy.typing as npt
 from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_json
 from reward_model.calibration.calibration import Calibration
-
-BASELINE, CALIBRATION, METRICS = "baseline.json", "calibration.json", "metrics.json"
+from reward_model.run_directory.settings import BASELINE, CALIBRATION, METRICS
 
 # kind: (where it is, what it is). Imported only when it is asked for.
 KINDS: dict[str, tuple[str, str]] = {

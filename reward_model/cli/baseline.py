@@ -13,7 +13,10 @@ from typing import Any
 
 from arena_data.arguments import CommandParser, argument_texts
 from arena_data.errors import InputError
+from arena_data.file_io import check_output, check_output_folder
+from arena_data.loading import local_files
 from reward_model.baselines.base import KINDS, class_of
+from reward_model.run_directory.settings import BASELINE, BLEND, CALIBRATION, CONFIG, METRICS
 
 
 def parser(kind: str | None = None) -> CommandParser:
@@ -59,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        from reward_model.baselines.training import train
+        files = [*options.train_file, *(options.eval_file or []), *(options.extra_file or [])]
+        _check_outputs(options.output_dir, files)
+        from reward_model.baselines.training import train  # after the flags are known to be right: it is slow to import
 
         own: dict[str, Any] = {option.name: getattr(options, option.name) for option in fields(class_of(options.kind))}
         metrics = train(class_of(options.kind)(**own), options)
@@ -71,6 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); {options.kind} in {options.output_dir}"
     )
     return 0
+
+
+def _check_outputs(folder: Path, files: Sequence[str]) -> None:
+    """Raises: InputError where the directory cannot be written, is another kind of model, or holds a file of battles."""
+    read = [file for source in files for file in (source, *local_files(source))]
+    check_output_folder(folder, *read, foreign={CONFIG: "a run", BLEND: "a blend"})
+    for name in (BASELINE, CALIBRATION, METRICS) if folder.is_dir() else ():
+        check_output(folder / name, *read)
 
 
 if __name__ == "__main__":

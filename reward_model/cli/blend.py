@@ -18,13 +18,14 @@ import numpy as np
 
 from arena_data.arguments import CommandParser
 from arena_data.errors import InputError
-from arena_data.file_io import read_json, write_json
+from arena_data.file_io import check_output_folder, read_json, write_json
+from arena_data.loading import local_files
 from reward_model.calibration.blending import POOLINGS, Blend, check_weights, fit_blend
 from reward_model.calibration.calibration import Calibration
 from reward_model.cli.flags import command_parser, loading_of, parse_command
 from reward_model.evaluation.probabilities import FloatArray, row_losses
 from reward_model.predict.labelled_rows import log_probs_of, read_labelled
-from reward_model.run_directory.settings import BLEND, CALIBRATION
+from reward_model.run_directory.settings import BASELINE, BLEND, CALIBRATION, CONFIG
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError("is not there", file=member, expected="a run, a baseline or a CSV file of probabilities")
         if Path(member, BLEND).is_file():
             raise InputError("is a blend", file=member, expected="its members, to be weighed with the others")
+    folder = Path(options.output)
+    read = [*options.members, *(options.out_of_fold or []), *local_files(options.input)]
+    check_output_folder(folder, *read, foreign={CONFIG: "a run", BASELINE: "a baseline"})
     rows = read_labelled(options.input)
     sources = options.out_of_fold or options.members
     members, rows = log_probs_of(sources, rows, lambda: loading_of(options, calibrated=True))
@@ -57,7 +61,6 @@ def main(arguments: Sequence[str]) -> int:
         options.resamples,
         weights=options.weights,
     )
-    folder = Path(options.output)
     blend = replace(blend, members=tuple(stored_name(member, folder) for member in options.members))
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / BLEND, blend.to_json())

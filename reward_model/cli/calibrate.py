@@ -16,15 +16,16 @@ import numpy as np
 
 from arena_data.arguments import CommandParser
 from arena_data.errors import InputError
-from arena_data.file_io import read_json, write_json
+from arena_data.file_io import check_output, read_json, write_json
+from arena_data.loading import local_files
 from arena_data.submission import align, write_submission
 from reward_model.calibration.calibration import Calibration, fit
 from reward_model.calibration.maps import METHODS
 from reward_model.cli.flags import command_parser, loading_of, parse_command
 from reward_model.evaluation.probabilities import FloatArray
 from reward_model.predict.labelled_rows import LabelledRows, log_probs_of, read_labelled
-from reward_model.predict.open_member import read_log_probs
-from reward_model.run_directory.settings import BLEND, CALIBRATION
+from reward_model.predict.open_member import files_read, read_log_probs
+from reward_model.run_directory.settings import BASELINE, BLEND, CALIBRATION, CONFIG
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,13 +77,22 @@ def refit(options: argparse.Namespace) -> None:
         raise InputError(
             what, file=options.model, expected="a run directory or a baseline's", fix="use blend or --predictions"
         )
+    if not (folder / CONFIG).is_file() and not (folder / BASELINE).is_file():
+        raise InputError(
+            "is neither a run nor a baseline", file=options.model, expected=f"{CONFIG} or {BASELINE} in it"
+        )
+    output = Path(options.output or folder / CALIBRATION)
+    # The model's own calibration is what is fitted anew.
+    read = [file for file in files_read(options.model) if file != folder / CALIBRATION]
+    _check_calibration(output, *local_files(options.input), *read)
     rows = read_labelled(options.input)
     (log_probs,), rows = log_probs_of([options.model], rows, lambda: loading_of(options, calibrated=False))
-    write(options.output or folder / CALIBRATION, _fitted(options, log_probs, rows))
+    write(output, _fitted(options, log_probs, rows))
 
 
 def fit_predictions(options: argparse.Namespace) -> None:
     """Two CSV files in, calibration.json out."""
+    _check_calibration(options.output, *local_files(options.input), options.predictions)
     rows = read_labelled(options.input)
     log_probs = align(rows.ids, *read_log_probs(options.predictions), options.predictions)
     write(options.output, _fitted(options, log_probs, rows))
@@ -90,6 +100,7 @@ def fit_predictions(options: argparse.Namespace) -> None:
 
 def apply_to_predictions(options: argparse.Namespace) -> None:
     """A map and a CSV file in, the mapped CSV file out."""
+    check_output(options.output, options.apply, options.predictions)
     calibration = read_json(options.apply, Calibration.from_json)
     ids, log_probs = read_log_probs(options.predictions)
     write_submission(options.output, ids, np.exp(calibration.apply(log_probs)))
@@ -105,6 +116,16 @@ def write(path: str | Path, calibration: Calibration) -> None:
         f"log loss {calibration.log_loss_before:.4f} before and {calibration.log_loss_after:.4f} after, "
         f"on {calibration.rows:,} battles"
     )
+
+
+def _check_calibration(path: str | Path, *used: str | Path) -> None:
+    """Raises: InputError where a calibration cannot be written, or would replace a file that is none."""
+    check_output(path, *used)
+    if Path(path).exists():
+        try:
+            read_json(path, Calibration.from_json)
+        except InputError:
+            raise InputError("exists and is no calibration", file=path, fix="name another --output") from None
 
 
 def _fitted(options: argparse.Namespace, log_probs: FloatArray, rows: LabelledRows) -> Calibration:

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arena_data.arguments import CommandParser
+from arena_data.file_io import check_output_folder
 from reward_model.cli.flags import parser as prediction_parser
 from reward_model.publish.kaggle_bundle import COMPETITION, DATASET_BYTES, PYTHONS, bundle
+
+KERNEL = "kernel-metadata.json"  # by which a bundle is known
 
 
 def parser() -> CommandParser:
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(given[:cut])
     prediction_parser().parse_args(["--model", "D", "--input", "F", *given[cut + 1 :]])
     try:
+        check_output_folder(options.output, *options.runs, *options.base_model, own=f"notebook/{KERNEL}")
         datasets = bundle(
             options.runs,
             options.output,

@@ -154,13 +154,14 @@ def write_report(flags: PredictionFlags, job: "Job", predictor: "Predictor", pre
     """Raises: InputError where the page cannot be written."""
     import json
 
-    from reward_model.baselines.peers import PEERS
     from reward_model.report import page
-    from reward_model.report.from_prediction import Reported, labelled, own_prior, report_data
+    from reward_model.report.from_prediction import Reported, labelled, own_prior, report_data, simple_peers
 
     known = job.battles.select(labelled(job.battles))
-    peers = peers_of(flags, known) | own_prior(predictor.members, len(known))
-    left_out = [] if flags.peers is not None else [name for name in PEERS if name not in peers]
+    if flags.peers is None:
+        peers, left_out = simple_peers(known, predictor.members, progress=not flags.quiet)
+    else:
+        peers, left_out = named_peers(flags.peers, known) | own_prior(predictor.members, len(known)), []
     data = report_data(Reported(job, predictor, prediction), peers, flags.audit_battles, left_out)
     figures = page.report_json(data)
     if flags.report:
@@ -170,18 +171,14 @@ def write_report(flags: PredictionFlags, job: "Job", predictor: "Predictor", pre
         print(json.dumps(figures, allow_nan=False, indent=1), flush=True)
 
 
-def peers_of(flags: PredictionFlags, battles: "datasets.Dataset") -> "dict[str, FloatArray]":
-    """Log-probabilities of the systems to compare with: those that are named, or simple ones fitted out of fold."""
+def named_peers(paths: Sequence[str], battles: "datasets.Dataset") -> "dict[str, FloatArray]":
+    """Log-probabilities of the systems to compare with, by name."""
     from reward_model.predict.member import Job, MemberOptions
     from reward_model.predict.open_member import open_member
     from reward_model.run_directory.load_model import LoadOptions
 
-    if flags.peers is None:
-        from reward_model.baselines.peers import cross_fitted
-
-        return cross_fitted(battles, progress=not flags.quiet)
     options = MemberOptions(LoadOptions())
-    return {Path(peer).name: open_member(peer, options).predict(Job(battles)).log_probs for peer in flags.peers}
+    return {Path(peer).name: open_member(peer, options).predict(Job(battles)).log_probs for peer in paths}
 
 
 def summarise(

@@ -5,7 +5,9 @@ from typing import Any
 
 from arena_data.arguments import CommandParser
 from arena_data.file_io import read_json
+from reward_model.calibration.calibration import Calibration
 from reward_model.publish.push import push_run
+from reward_model.run_directory.card_sections import bias_section, calibration_section
 from reward_model.run_directory.model_card import CardDetails
 
 
@@ -50,4 +52,10 @@ def _report(content: Any) -> Any:
     needed = {"battles", "quality", "calibration", "audit"}
     if not isinstance(content, dict) or (missing := needed - set(content)):
         raise ValueError(f"no report: {', '.join(sorted(missing)) if isinstance(content, dict) else 'not an object'}")
+    # What of it cannot be shown is said now, before anything is pushed.
+    try:
+        calibration_section(Calibration(), content, [])
+        bias_section(content, [])
+    except (AttributeError, IndexError) as error:
+        raise ValueError(f"no report: {error}") from error
     return content

@@ -43,7 +43,10 @@ SWAP = (1, 0, 2)
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure and its 95 % interval; all nan where it is not defined, such as the precision of ties never predicted."""
+    """A figure and its 95 % interval; all nan where it is not defined, such as the precision of ties never predicted.
+
+    Battles of one prompt alone have figures without an interval.
+    """
 
     value: float
     low: float
@@ -234,8 +237,11 @@ def bootstrap(
         groups: [n] names.
     """
     group_of_row = group_numbers(groups)
+    prompts = int(group_of_row.max()) + 1
+    # One prompt says nothing about the spread between prompts.
+    resamples = resamples if prompts > 1 else 0
     resampling: dict[str, list[float]] = {name: [] for name in statistics}
-    for counts in draws(int(group_of_row.max()) + 1, resamples, seed):
+    for counts in draws(prompts, resamples, seed):
         weights = counts[group_of_row].astype(np.float64)
         for name, statistic in statistics.items():
             resampling[name].append(statistic(weights))

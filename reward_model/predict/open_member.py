@@ -21,7 +21,7 @@ from reward_model.run_directory.settings import BLEND, CONFIG
 
 def open_member(path: str, options: MemberOptions) -> Member:
     """Raises: InputError, one line, for what is none of the four."""
-    folder = Path(path)
+    folder = _named(path)
     if folder.is_file():
         return FileMember(path)
     if (folder / BLEND).is_file():
@@ -29,6 +29,13 @@ def open_member(path: str, options: MemberOptions) -> Member:
     if folder.is_dir() and not (folder / CONFIG).exists() and _is_baseline(folder):
         return BaselineMember(folder, options)
     return RunMember(read_run(folder), options)
+
+
+def _named(path: str) -> Path:
+    """The path. Raises: InputError for an empty name, which Python would take for the working directory."""
+    if not path.strip():
+        raise InputError("the name of a model is empty", expected="a run, a baseline, a blend or a CSV file")
+    return Path(path)
 
 
 def _is_baseline(folder: Path) -> bool:
@@ -116,7 +123,7 @@ def files_read(path: str) -> list[Path]:
 
     Pages and submissions that lie in a model's directory are not among them, unless a blend names them.
     """
-    folder = Path(path)
+    folder = _named(path)
     if not folder.is_dir():
         return [folder]
     files = [file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".csv", ".html")]

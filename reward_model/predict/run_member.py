@@ -4,6 +4,7 @@ Opening it reads settings only; weights are loaded when the first shard needs th
 """
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from reward_model.tokens.encodings import encoding_named
 
 if TYPE_CHECKING:
     from reward_model.predict.scorer import Scorer
+    from reward_model.tokens.encoding import BattleEncoder
 
 
 class RunMember:
@@ -30,6 +32,7 @@ class RunMember:
         self.max_length = options.max_length or run.config.max_length
         self.first_error: str | None = None
         self._scorer: Scorer | None = None
+        self._of_thread = threading.local()
 
     def sharing(self, **changes: Any) -> "RunMember":
         """The same run with other options (fields of `MemberOptions`) and the same model, which is loaded now."""
@@ -81,12 +84,9 @@ class RunMember:
 
     def _loop(self, job: Job) -> Any:
         from reward_model.predict.shard_loop import ShardLoop, plan_shards
-        from reward_model.tokens.encoding import BattleEncoder
         from reward_model.tokens.sequences import distinct_sequences
-        from reward_model.tokens.tokenizer import load_tokenizer
 
-        # The scorer's tokenizer may not be used: the next shard is tokenised in a thread.
-        encoder = BattleEncoder(load_tokenizer(str(self.run.directory)), self.max_length, self.encoding)
+        encoder = self._encoder()
         sequences = distinct_sequences(job.battles, self.encoding, both_orders=self.options.swap_average)
         shards = plan_shards(sequences)
         store = None
@@ -102,6 +102,20 @@ class RunMember:
             deadline=job.deadline,
             progress=job.progress and job.team.is_main,
         )
+
+    def _encoder(self) -> "BattleEncoder":
+        """An encoder of the calling thread's own, loaded once: one tokenizer may not be used by two threads at a time.
+
+        Nor may the scorer's tokenizer be used, since the next shard is tokenised while the scorer works.
+        """
+        from reward_model.tokens.encoding import BattleEncoder
+        from reward_model.tokens.tokenizer import load_tokenizer
+
+        encoder: BattleEncoder | None = getattr(self._of_thread, "encoder", None)
+        if encoder is None:
+            encoder = BattleEncoder(load_tokenizer(str(self.run.directory)), self.max_length, self.encoding)
+            self._of_thread.encoder = encoder
+        return encoder
 
     def _loaded_scorer(self) -> "Scorer":
         from reward_model.model.backbone import check_positions

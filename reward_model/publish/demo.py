@@ -20,11 +20,12 @@ from reward_model.api import RewardModel
 from reward_model.predict.member import Job
 from reward_model.predict.predictor import Predictor
 from reward_model.publish.demo_html import bars, compare, style_table, swap_line
-from reward_model.report.from_prediction import Reported, check_labels, labelled, own_prior, report_data
+from reward_model.report.from_prediction import Reported, check_labels, labelled, report_data, simple_peers
 from reward_model.report.page import render_report, report_json
 
 PORT = 7860
 MOST_BATTLES, AUDITED_BATTLES, MOST_MEGABYTES = 2000, 50, 100
+KEPT_SECONDS = (600, 3600)  # how often files are looked at, and how old they become: uploads never used, and reports
 EXAMPLE = (
     "Why is the sky blue?",
     "Air scatters short wavelengths of sunlight more than long ones, so blue light reaches us from everywhere.",
@@ -43,17 +44,24 @@ def make_page(model: RewardModel) -> Any:
             comparison = compare(model, prompt, a, b, style=style)
         return bars(comparison.probabilities), swap_line(comparison), style_table(comparison)
 
-    def file(path: str | None) -> tuple[str, str]:
-        with _said(gr, path):
-            page = report_page(model, path)
-        target = Path(tempfile.mkdtemp()) / "report.html"
+    def file(path: str | None) -> tuple[str, str, None]:
+        try:
+            with _said(gr, path):
+                page = report_page(model, path)
+        finally:
+            # What a visitor uploaded is kept no longer than it is needed.
+            if path:
+                Path(path).unlink(missing_ok=True)
+        target = Path(tempfile.mkdtemp(dir=Path(path or ".").parent)) / "report.html"
         target.write_text(page, encoding="utf-8")
         framed = (
             f'<iframe sandbox title="The report" style="width:100%;height:80vh" srcdoc="{html.escape(page)}"></iframe>'
         )
-        return framed, str(target)
+        return framed, str(target), None
 
-    with gr.Blocks(title="Which response do people prefer?", analytics_enabled=False) as blocks:
+    with gr.Blocks(
+        title="Which response do people prefer?", analytics_enabled=False, delete_cache=KEPT_SECONDS
+    ) as blocks:
         gr.Markdown("# Which response do people prefer?\nA reward model that knows ties, trained on people’s votes.")
         with gr.Tab("Two responses"):
             prompt = gr.Textbox(EXAMPLE[0], label="Prompt", lines=2, elem_id="prompt")
@@ -74,7 +82,7 @@ def make_page(model: RewardModel) -> Any:
             upload = gr.File(label="Battles", elem_id="battles")
             report = gr.Button("Report", variant="primary", elem_id="make_report")
             shown, saved = gr.HTML(elem_id="report"), gr.File(label="The report", elem_id="saved")
-            report.click(file, upload, [shown, saved], api_name="report")
+            report.click(file, upload, [shown, saved, upload], api_name="report")
     return blocks
 
 
@@ -87,7 +95,8 @@ def report_page(model: RewardModel, path: str | None) -> str:
     battles = battles.select(range(min(len(battles), MOST_BATTLES)))
     predictor, job = Predictor([model.member]), Job(battles)
     done = Reported(job, predictor, predictor.run(job))
-    data = report_data(done, own_prior(predictor.members, len(labelled(battles))), AUDITED_BATTLES)
+    peers, left_out = simple_peers(battles.select(labelled(battles)), predictor.members)
+    data = report_data(done, peers, AUDITED_BATTLES, left_out)
     return render_report(data, report_json(data))
 
 

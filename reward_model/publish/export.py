@@ -28,7 +28,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from arena_data.errors import InputError
-from arena_data.file_io import write_atomically, write_json
+from arena_data.file_io import check_output_folder, make_readable, write_atomically, write_json
 from arena_data.loading import load_battles
 from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
@@ -37,6 +37,7 @@ from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.device import named_device
 from reward_model.model.pretrained import load_pretrained
 from reward_model.model.score_layer import find_score_layer
+from reward_model.publish.chat_template import export_template, plain_export_template
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.model_card import shown_name
 from reward_model.run_directory.reading import RunDirectory, is_complete, read_run
@@ -49,13 +50,6 @@ CHECK = "export.json"
 # Of the difference between the margins of export and adapter, root mean square, as a share of the margins' spread.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 _BATCH = 8
-
-# `arena_data.transcripts.rendering.plain_text`, for tokenizers that come without a template of their own.
-_TEMPLATE = (
-    "{{% for message in messages %}}{{{{ {first} if loop.first else '\\n\\n' }}}}"
-    "{{{{ 'Assistant:' if message['role'] == 'assistant' else 'User:' }}}}{{{{ '\\n' }}}}{{{{ message['content'] }}}}"
-    "{{% endfor %}}{{{{ {last} }}}}"
-)
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,7 @@ def export(
     Raises: InputError or ModelError, one line, also where the export does not agree with the adapter.
     """
     target = Path(output)
-    run = _checked(directory, target)
+    run = _checked(directory, target, base_model)
     dtype_named(dtype)
     fitting = _fitting(run, battles if battles is not None else load_battles(SAMPLE).select(range(64)))
     reference = RewardModel.from_pretrained(run.directory, base_model=base_model, device=device, dtype="float32")
@@ -123,6 +117,7 @@ def export(
             )
         write_json(made / CHECK, asdict(agreement))
         write_atomically(made / "README.md", _card(run, agreement, base_model))
+        make_readable(made.iterdir(), like=made / CHECK)
         if target.exists():
             target.rename(Path(temporary) / "replaced")
         made.rename(target)
@@ -153,7 +148,7 @@ def stock_rewards(directory: Path, prompts: Sequence[Any], responses: Sequence[A
     return np.concatenate(found)
 
 
-def _checked(directory: str | os.PathLike[str], target: Path) -> RunDirectory:
+def _checked(directory: str | os.PathLike[str], target: Path, base_model: str | None) -> RunDirectory:
     run = read_run(directory)
     if not is_complete(directory):
         raise InputError("not a complete run", file=run.directory, expected="weights, tokenizer and settings")
@@ -161,8 +156,7 @@ def _checked(directory: str | os.PathLike[str], target: Path) -> RunDirectory:
         raise InputError(
             f"a {run.config.encoding} encoding has no reward of one response to export", file=run.directory
         )
-    if target.exists() and not (target / CHECK).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError("exists and is no export", file=target, fix="remove it or give another --output")
+    check_output_folder(target, run.directory, base_model or run.config.base_model, own=CHECK)
     return run
 
 
@@ -207,7 +201,9 @@ def write_template(tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         first, last = (
             "".join(tokenizer.convert_ids_to_tokens(part)) for part in (ids[:start], ids[start + len(bare) :])
         )
-        tokenizer.chat_template = _TEMPLATE.format(first=repr(first), last=repr(last))
+        tokenizer.chat_template = plain_export_template(first, last)
+    else:
+        tokenizer.chat_template = export_template(tokenizer.get_chat_template())
     messages = conversation(["Hello."], ["Hello."])
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     last_id = tokenizer(text, add_special_tokens=False)["input_ids"][-1]

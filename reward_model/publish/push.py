@@ -19,6 +19,7 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from arena_data.errors import InputError
+from reward_model.hub_deadline import limit_hub
 from reward_model.publish.staging import PUBLISHED, stage
 from reward_model.run_directory.model_card import CardDetails
 from reward_model.run_directory.reading import read_run
@@ -55,6 +56,7 @@ def push_run(
     """
     if not _REPO.fullmatch(repo):
         raise InputError("not a repository", found=repo, expected="user/name")
+    limit_hub()
     run = read_run(directory)
     details = details or CardDetails()
     with tempfile.TemporaryDirectory(prefix=".push-", dir=run.directory) as staged, _readable(repo, token):

@@ -51,6 +51,8 @@ def stage(run: RunDirectory, folder: Path, *, base_model: str | None, details: C
             continue
         if source.name in _WRITTEN_ANEW:
             continue
+        if not os.access(source, os.R_OK):
+            raise InputError("cannot be read (permission denied)", file=source)
         if source.suffix == ".json" and source.name not in ("tokenizer.json", "vocab.json"):
             write_json(folder / source.name, read_json(source, lambda content: _without_paths(json_object(content))))
         else:

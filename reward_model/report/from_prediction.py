@@ -13,6 +13,7 @@ import numpy as np
 
 from arena_data.errors import InputError
 from reward_model.audit.audit import MAX_BATTLES, audit
+from reward_model.baselines.peers import PEERS, cross_fitted
 from reward_model.predict.member import FloatArray, Job, Member
 from reward_model.predict.open_member import FileMember
 from reward_model.predict.predictor import Prediction, Predictor
@@ -81,6 +82,17 @@ def report_data(
         audit_style_off=closed,
         facts=_facts(done, len(rows)) | ({"too few battles to fit": ", ".join(left_out)} if left_out else {}),
     )
+
+
+def simple_peers(
+    battles: datasets.Dataset, members: list[Member], *, progress: bool = False
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """What simple systems say of battles that have a verdict, and the names of those that so few could not fit.
+
+    The class prior is that of training where the one member knows it, as in the run's own metrics.
+    """
+    peers = cross_fitted(battles, progress=progress) | own_prior(members, len(battles))
+    return peers, [name for name in PEERS if name not in peers]
 
 
 def own_prior(members: list[Member], battles: int) -> dict[str, FloatArray]:

@@ -5,7 +5,6 @@ Everything is a plain number for JSON, with intervals that are bootstrapped over
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -18,10 +17,10 @@ from arena_data.schema import LABELS
 from arena_data.style.languages import languages_of
 from reward_model.audit.languages import SHOWN
 from reward_model.audit.observed import LEAST_BATTLES
-from reward_model.evaluation.metrics import STATISTICS, Measured, measure
 from reward_model.evaluation.probabilities import check_log_probs, row_losses
+from reward_model.evaluation.quality import quality
 from reward_model.evaluation.reliability import equal_bins
-from reward_model.evaluation.resampling import Estimate, Resampling
+from reward_model.evaluation.resampling import Resampling
 from reward_model.report.data import PRIOR, ReportData
 
 Figures = dict[str, Any]
@@ -52,7 +51,7 @@ def describe_quality(data: ReportData, resampling: Resampling) -> Figures:
         compared[name] = {"log_loss": resampling.mean(theirs), "gain": resampling.mean(theirs - own)}
     ties = np.exp(np.asarray(data.log_probs, np.float64))[:, 2]
     return {
-        "metrics": _measured(data.log_probs, verdicts, groups, tuple(STATISTICS)),
+        "metrics": quality(data.log_probs, verdicts, groups),
         "tie_predicted": resampling.mean(ties),
         "tie_seen": resampling.mean(verdicts[:, 2]),
         "before_calibration": compared.pop(BEFORE, None),
@@ -60,15 +59,9 @@ def describe_quality(data: ReportData, resampling: Resampling) -> Figures:
     }
 
 
-def _measured(log_probs: np.ndarray, verdicts: np.ndarray, groups: list[str], names: Sequence[str]) -> Figures:
-    figures = measure(log_probs, verdicts, groups, names)
-    return {name: _estimate(figure) | {"battles": len(verdicts)} for name, figure in figures.items()}
-
-
-def _estimate(figure: Measured) -> Estimate:
-    plain = figure.to_json()
-    # Near its floor of 0, a reflected interval may leave out the figure that it is about; it then says nothing.
-    return plain if figure.low <= figure.value <= figure.high else plain | {"low": None, "high": None}
+def best_peer(quality: Figures) -> tuple[str, Figures] | None:
+    """Name and figures of the peer with the lowest log loss: the one that a headline's gain is over; None without peers."""
+    return min(quality["peers"].items(), key=lambda item: item[1]["log_loss"]["value"], default=None)
 
 
 def describe_calibration(data: ReportData, resampling: Resampling) -> Figures:
@@ -77,7 +70,7 @@ def describe_calibration(data: ReportData, resampling: Resampling) -> Figures:
     stages = {"after": data.log_probs} | ({} if data.log_probs_raw is None else {"before": data.log_probs_raw})
     return {
         stage: {
-            "errors": _measured(log_probs, verdicts, groups, CALIBRATION_ERRORS),
+            "errors": quality(log_probs, verdicts, groups, CALIBRATION_ERRORS),
             "curves": {
                 label: _curve(np.exp(np.asarray(log_probs, np.float64))[:, place], verdicts[:, place], resampling)
                 for place, label in enumerate(LABELS)

@@ -22,6 +22,7 @@ from arena_data.webpage.drawing import (
 )
 from reward_model.audit.observed import LEAST_BATTLES
 from reward_model.evaluation.resampling import Estimate
+from reward_model.report.numbers import best_peer
 from reward_model.report.text import is_clear, plain
 
 Figures = dict[str, Any]
@@ -65,11 +66,10 @@ def draw_log_loss(figures: Figures) -> Picture | None:
         canvas.axes.set_yticks(range(len(rows)), [shorten(row[0]) for row in rows])
         canvas.axes.set_ylim(len(rows) - 0.5, -0.5)
         canvas.axes.set_xlabel("log loss, nats a battle: less is better")
-    peers = [row for row in rows[1:] if row[0] in quality["peers"]]
-    if not peers:
+    best = best_peer(quality)
+    if not best:
         return Picture(f"Log loss is {plain(rows[0][1]['value'], 4)}", canvas.svg)
-    best = min(peers, key=lambda row: row[1]["value"])
-    gain = best[2]
+    gain = best[1]["gain"]
     verb = "better" if gain["value"] > 0 else "worse"
     sure = "" if is_clear(gain) else ", too little to be sure"
     amount = plain(abs(gain["value"]), 4)

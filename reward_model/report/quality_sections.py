@@ -8,6 +8,7 @@ import datasets
 from arena_data.schema import LABELS
 from arena_data.webpage.drawing import percent
 from arena_data.webpage.page import Fold, Group, Section, Table, Tile
+from reward_model.report.numbers import best_peer
 from reward_model.report.text import gain_text, is_clear, number_text, percent_text, plain, signed
 
 Figures = dict[str, Any]
@@ -50,8 +51,8 @@ def head_tiles(figures: Figures) -> list[Tile]:
         ),
         Tile("battles", f"{figures['battles']:,}", f"{figures['prompts']:,} prompts"),
     ]
-    if quality["peers"]:
-        name, peer = min(quality["peers"].items(), key=lambda item: item[1]["log_loss"]["value"])
+    if best := best_peer(quality):
+        name, peer = best
         tiles.insert(1, Tile("gain over " + name, signed(peer["gain"]["value"], 4), _interval(peer["gain"], 3)))
     return tiles
 

@@ -38,7 +38,8 @@ class RunDirectory:
 def read_run(directory: str | os.PathLike[str]) -> RunDirectory:
     """Reads what `write_run` wrote. Raises: InputError, one line, with the path of the missing or broken file."""
     folder = Path(directory)
-    if not folder.is_dir():
+    # Python would take an empty name for the working directory.
+    if not os.fspath(directory) or not folder.is_dir():
         raise InputError("no such run directory", file=folder.absolute())
     config = read_json(_present(folder / CONFIG), RewardModelConfig.from_json)
     style = _read_style(_present(folder / STYLE)) if config.style else None

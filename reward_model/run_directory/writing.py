@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import save as to_safetensors
 
 from arena_data.errors import InputError
-from arena_data.file_io import json_text, write_atomically, write_bytes_atomically
+from arena_data.file_io import json_text, make_readable, write_atomically, write_bytes_atomically
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
 from reward_model.run_directory.model_card import curves_png, is_number, model_card
@@ -81,6 +81,7 @@ def write_run(
             write_bytes_atomically(folder / name, content)
     for name, text in texts.items():
         write_atomically(folder / name, text)
+    make_readable(folder.glob("*.safetensors"), like=folder / CONFIG)
 
 
 def begin_run(directory: str | os.PathLike[str], model_type: str | None = None) -> Path:

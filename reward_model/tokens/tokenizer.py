@@ -1,17 +1,46 @@
 """Loads a tokenizer that truncation can work with: a fast one, with a padding token, that adds nothing by itself.
 
+Some chat templates write today's date. A model would then read another text tomorrow than in training. So the date is
+fixed in the template, which the run stores: `FIXED_DATE`, the one that Llama 3's template falls back to.
+
 Source: https://huggingface.co/docs/transformers/main_classes/tokenizer."""
+
+import ast
+import re
+from datetime import datetime
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from reward_model.errors import ModelError, one_line
 
+FIXED_DATE = datetime(2024, 7, 26)
+_DATE_CALL = re.compile(r"""strftime_now\(\s*("[^"]*"|'[^']*')\s*\)""")
+
+
+def fixed_date_template(template: str) -> str:
+    """A chat template in which each call of `strftime_now` has become the text that it gives on `FIXED_DATE`.
+
+    Raises: ValueError for a call whose format is no plain text.
+    """
+    fixed = _DATE_CALL.sub(lambda call: repr(FIXED_DATE.strftime(ast.literal_eval(call[1]))), template)
+    if re.search(r"strftime_now\s*\(", fixed):
+        raise ValueError(
+            "the chat template writes today's date in a way that cannot be fixed; edit chat_template.jinja"
+        )
+    return fixed
+
 
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer with a pad token and padding on the right, as batches are made here.
+    """The tokenizer with a pad token, padding on the right and a fixed date, as batches are made here.
 
-    Raises: ValueError for a tokenizer with neither a pad token nor one that can serve as it.
+    Raises: ValueError for a tokenizer with neither a pad token nor one that can serve as it, or with a date that cannot be
+        fixed.
     """
+    templates = tokenizer.chat_template
+    if isinstance(templates, dict):
+        tokenizer.chat_template = {name: fixed_date_template(template) for name, template in templates.items()}
+    elif templates:
+        tokenizer.chat_template = fixed_date_template(templates)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ValueError(

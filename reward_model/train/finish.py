@@ -10,6 +10,7 @@ from trl import ModelConfig
 from arena_data.style.features import RESPONSE_FEATURES
 from arena_data.submission import write_submission
 from reward_model.calibration import calibration
+from reward_model.evaluation.metrics import measure
 from reward_model.evaluation.probabilities import log_loss
 from reward_model.model.score_layer import score_module_name
 from reward_model.model.style_head import StyleHead, StyleScale
@@ -68,13 +69,13 @@ def finish_run(trainer: TieRewardTrainer, data: TrainingData, arguments: ModelCo
 
 def held_out_metrics(log_probs: np.ndarray, verdicts: np.ndarray, prior: np.ndarray) -> dict[str, float]:
     """Log loss, accuracy and Brier score, beside the log loss of always saying the training split's shares."""
-    probabilities = np.exp(log_probs)
+    figures = measure(log_probs, verdicts, names=("log_loss", "accuracy", "brier_score"), resamples=0)
     return {
-        "log_loss": log_loss(log_probs, verdicts),
+        "log_loss": figures["log_loss"].value,
         "class_prior_log_loss": log_loss(np.tile(np.log(np.clip(prior, 1e-6, 1)), (len(verdicts), 1)), verdicts),
-        "accuracy": float((log_probs.argmax(1) == verdicts.argmax(1)).mean()),
-        "brier_score": float(((probabilities - verdicts) ** 2).sum(axis=1).mean()),
-        "tie_rate_predicted": float(probabilities[:, 2].mean()),
+        "accuracy": figures["accuracy"].value,
+        "brier_score": figures["brier_score"].value,
+        "tie_rate_predicted": float(np.exp(log_probs)[:, 2].mean()),
         "tie_rate_seen": float(verdicts[:, 2].mean()),
         "battles": len(verdicts),
     }

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,20 @@ def test_what_style_contributes_is_what_closing_it_takes_away(run: Path) -> None
     swapped, tie = style_contributions(head, BATTLE[0], BATTLE[2], BATTLE[1])
     assert dict(swapped) == pytest.approx({name: -value for name, value in on.contributions})
     assert tie == pytest.approx(on.tie_contribution)
+
+
+def test_foreign_pages_and_names_are_refused(address: str) -> None:
+    def status(**headers: str) -> int:
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(f"{address}/config", headers=headers), timeout=30
+            ) as page:
+                return int(page.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status() == 200 and status(Origin=address) == 200
+    assert status(Host="rebound.evil.example") == 403 and status(Origin="http://evil.example") == 403
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")

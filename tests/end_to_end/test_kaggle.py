@@ -304,6 +304,6 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert main([str(make_run(tmp_path / "run")), "--output", str(tmp_path / "mine")]) == 2
-    assert "is no bundle" in capsys.readouterr().err
+    assert "holds something else" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(tmp_path / "run"), "--output", str(tmp_path / "b"), "--", "--no_such_flag"])

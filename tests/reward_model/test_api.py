@@ -1,5 +1,7 @@
 """`RewardModel`: the numbers of predict.py from Python, for one text and for many."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,42 @@ def test_trl_forms(model: RewardModel) -> None:
     found = model.trl_reward([history], [[{"role": "assistant", "content": "Bye."}]])
     expected = model.reward([["Be kind.\n\nHi?", "Bye?"]], [["Hello.", "Bye."]])
     assert found == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_every_form_of_trls_messages(model: RewardModel) -> None:
+    asked = [{"type": "text", "text": "Add 1"}, {"type": "text", "text": "and 2."}]
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": asked}]
+    prompt.append({"role": "user", "content": "Now."})
+    completion: list[dict[str, object]] = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "name": "add", "content": "3"},
+        {"role": "assistant", "content": [{"type": "text", "text": "3."}]},
+    ]
+    expected = model.reward(
+        [["Be kind.\n\nAdd 1\nand 2.\n\nNow."]], [['[tool call] add {"a": 1}\n\n[tool result] 3\n\n3.']]
+    )
+    assert model.trl_reward([prompt], [completion]) == pytest.approx(expected.tolist(), abs=1e-5)
+    missing = model.trl_reward([prompt], [[{"role": "assistant"}]])
+    assert missing == pytest.approx(model.reward([["Be kind.\n\nAdd 1\nand 2.\n\nNow."]], [[""]]).tolist(), abs=1e-5)
+    with pytest.raises(ValueError, match="a role of user, assistant, system or tool"):
+        model.trl_reward([prompt], [[{"role": "critic", "content": "No."}]])
+
+
+def test_a_loaded_model_reads_no_file_again(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    model = RewardModel.from_pretrained(folder, dtype="float32", device="cpu")
+    before = model.compare("p", "a", "bb")
+    shutil.rmtree(folder)
+    assert model.compare("p", "a", "bb") == before
+
+
+def test_threads_get_their_own_answers(model: RewardModel) -> None:
+    texts = [f"{number} " * (1 + number % 7) for number in range(24)]
+    expected = [model.compare("p", text, "b") for text in texts]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda text: model.compare("p", text, "b"), texts))
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
 
 
 def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:

@@ -221,7 +221,7 @@ def test_a_run_calibrated_anew_and_blended_predicts_as_its_parts_say(
         (["calibrate", "--apply", "broken.json", "--predictions", "one.csv", "--output", "q.csv"], "broken.json"),
         (["calibrate", "--apply", "nowhere.json", "--predictions", "one.csv", "--output", "q.csv"], "nowhere.json"),
         (["calibrate", "nowhere", "--input", "Y.csv"], "nowhere"),
-        (["calibrate", ".", "--input", "Y.csv"], "rows without texts"),
+        (["calibrate", ".", "--input", "Y.csv"], "neither a run nor a baseline"),
         (["blend", "one.csv", "nowhere.csv", "--input", "Y.csv", "--output", "b"], "nowhere.csv"),
         (["blend", "one.csv", "short.csv", "--input", "Y.csv", "--output", "b"], "ids are missing"),
         (["blend", "one.csv", "two.csv", "--input", "Y.csv", "--output", "b", "--weights", "1"], "1 weights for 2"),

@@ -169,4 +169,11 @@ def test_groups_and_names_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="1 groups for 2 rows"):
         measure(np.zeros((2, 3)), [[1, 0, 0]] * 2, ["a"])
     assert group_numbers(["b", "a", "b"]).tolist() == [1, 0, 1]
-    assert bootstrap({"one": lambda weights: 1.0}, ["a"], resamples=3)["one"] == Measured(1, 1, 1)
+
+    def one(weights: np.ndarray) -> float:
+        return 1.0
+
+    assert bootstrap({"one": one}, ["a", "b"], resamples=3)["one"] == Measured(1, 1, 1)
+    # One prompt says nothing about the spread between prompts.
+    alone = bootstrap({"one": one}, ["a", "a"], resamples=3)["one"]
+    assert alone.value == 1 and np.isnan([alone.low, alone.high]).all()

@@ -75,7 +75,7 @@ def test_an_export_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatc
     assert json.loads((tmp_path / "run-export" / "export.json").read_text())["dtype"] == "float16"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="is no export"):
+    with pytest.raises(InputError, match="holds something else"):
         exporting.export(run, tmp_path / "mine")
     with pytest.raises(InputError, match="joint encoding has no reward"):
         exporting.export(make_run(tmp_path / "joint", encoding="joint"), tmp_path / "out")
@@ -130,3 +130,13 @@ def test_a_step_of_grpo(exported: tuple[Path, Path], tmp_path: Path) -> None:
     moved = [name for name, value in policy.state_dict().items() if not torch.equal(value, before[name])]
     assert len(moved) > len(before) // 2
     assert np.isfinite(logged["grad_norm"]) and logged["grad_norm"] > 0
+
+
+def test_others_may_read_what_is_written(exported: tuple[Path, Path]) -> None:
+    """safetensors' files are made readable to their owner only."""
+    run, output = exported
+    for folder, plain in ((run, "reward_config.json"), (output, "export.json")):
+        modes = {
+            path.name: path.stat().st_mode for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
+        }
+        assert set(modes.values()) == {modes[plain]}, modes
