@@ -82,5 +82,5 @@ def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     bundled = "from reward_model.publish.kaggle_bundle import _code; print([n for n in _code() if n[-3:] != '.py'])"
     assert (
         run(str(python), "-c", bundled)
-        == "['code/LICENSE', 'code/arena_data/webpage/page.html.jinja', 'code/reward_model/cli/commands.json']\n"
+        == "['code/LICENSE', 'code/arena_data/webpage/page.html.jinja', 'code/reward_model/cli/console/commands.json']\n"
     )

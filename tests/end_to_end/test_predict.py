@@ -23,7 +23,7 @@ def refuse(*a, **k):
 class Refused(socket.socket):
     __init__ = refuse
 socket.socket, socket.create_connection, socket.getaddrinfo = Refused, refuse, refuse
-from reward_model import main
+from reward_model.__main__ import main
 sys.exit(main(["predict", *sys.argv[1:]]))
 """
 

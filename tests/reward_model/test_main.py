@@ -26,7 +26,7 @@ def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
 )
 def test_help_opens_without_importing_anything_slow(given: list[str]) -> None:
     code = (
-        "import sys; from reward_model import main; status = main(sys.argv[1:]);"
+        "import sys; from reward_model.__main__ import main; status = main(sys.argv[1:]);"
         f"print(sorted({SLOW} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
     done = run(*given, code=code)

@@ -9,6 +9,7 @@ from arena_data.errors import InputError
 from reward_model.cli import train as train_reward
 from reward_model.cli.train import repository
 from reward_model.run_directory.reading import is_complete, read_run
+from reward_model.train.checkpoints.resuming import SETTINGS
 from reward_model.train.settings.config import TieRewardConfig
 from reward_model.train.trainer import TieRewardTrainer
 from tests.end_to_end.test_train_reward import FLAGS, SAMPLE
@@ -33,6 +34,7 @@ def test_killed_between_two_files_of_a_run_that_is_trained_anew(
     assert not [file for file in files if file.name == "training_args.bin" or b"hf_secret" in file.read_bytes()]
     for checkpoint in run.glob("checkpoint-*"):
         checkpoint.rename(tmp_path / checkpoint.name)
+    (run / SETTINGS).unlink()  # as an older version left it: with it, another run over this one is refused
 
     plain_save = TieRewardTrainer.save_model
 

@@ -21,7 +21,7 @@ def commands() -> dict[str, Command]:
 
 
 def test_what_is_on_file_is_what_the_parsers_say(commands: dict[str, Command]) -> None:
-    assert (ROOT / "reward_model" / "cli" / FILE).read_text(encoding="utf-8") == as_json(commands), STALE
+    assert (ROOT / "reward_model" / "cli" / "console" / FILE).read_text(encoding="utf-8") == as_json(commands), STALE
     assert (ROOT / PAGE).read_text(encoding="utf-8") == as_page(commands), STALE
 
 
