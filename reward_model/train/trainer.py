@@ -29,7 +29,8 @@ from reward_model.model.cpu_memory import keep_freed_memory
 from reward_model.model.device import compute_on, keep_one_device
 from reward_model.model.losses import loss_of_readings
 from reward_model.model.margins import margins
-from reward_model.model.packed_reader import PackedReader, packed_reader
+from reward_model.model.packed_check import packed_reader
+from reward_model.model.packed_reader import PackedReader
 from reward_model.model.score_layer import TieAwareScore, find_score_layer
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.collator import BattleCollator
