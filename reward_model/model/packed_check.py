@@ -50,14 +50,18 @@ def packed_reader(model: Any, max_length: int = sys.maxsize) -> PackedReader | N
         return reader if reader.device.type == "cuda" and agrees(reader, max_length) else None
 
 
-def packed_reader_of_sharded(model: Any, max_length: int, device: torch.device) -> PackedReader | None:
-    """As `packed_reader`, for a model whose weights an engine will spread or has spread: a twin of two layers is tried.
+def packed_reader_of_sharded(
+    model: Any, max_length: int, device: torch.device, dtype: torch.dtype | None = None
+) -> PackedReader | None:
+    """As `packed_reader`, for a model that an engine will move, cast or spread later: a small twin of it is tried.
 
-    The twin has the model's shapes of attention, its dtype and random weights. It is on the given device, and whole.
+    Args:
+        device: that the engine computes on.
+        dtype: that the engine computes in; the model's if None.
     """
     reader = PackedReader(model)
     with _without_zero3():
-        twin = twin_of(reader.stock).to(device)
+        twin = twin_of(reader.stock).to(device, dtype or reader.stock.dtype)
     twins_reader = packed_reader(twin, max_length)
     if twins_reader is None:
         return None
@@ -147,7 +151,10 @@ def _random_weights(layer: TieAwareScore) -> Iterator[None]:
 
 
 def twin_of(stock: Any) -> Any:
-    """A small model of the same class and shapes of attention: a layer of each type, two at least, and few words."""
+    """A small model of the same class, with its shapes of attention and random weights.
+
+    It has a layer of each type, two at least, and few words. It is whole and on the CPU, in float32.
+    """
     config = copy.deepcopy(stock.config)
     text = config.get_text_config()
     types = sorted(set(getattr(text, "layer_types", None) or []))
@@ -167,7 +174,7 @@ def twin_of(stock: Any) -> Any:
             # Initial weights hardly tell positions apart.
             size = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.2
             parameter.add_(torch.randn(parameter.shape, generator=random).mul_(size))
-    return twin.to(stock.dtype)
+    return twin
 
 
 @contextlib.contextmanager

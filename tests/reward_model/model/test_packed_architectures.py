@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from reward_model.model import packed_reader as packed_reader_module
-from reward_model.model.packed_check import check_rows, packed_reader
+from reward_model.model.packed_check import check_rows, packed_reader, packed_reader_of_sharded
 from reward_model.model.score_layer import install_score_layer
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.layout import lay_out
@@ -201,6 +201,18 @@ def test_reading_without_window_or_cap_is_noticed(
     attention = packed_reader_module.attention
     monkeypatch.setattr(packed_reader_module, "attention", without)
     assert packed_reader(model_of(name, dtype), MAX_LENGTH) is None
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_small_twin_answers_for_the_model(name: str) -> None:
+    """Under DeepSpeed and FSDP the model itself cannot be tried before training."""
+    model = model_of(name, torch.bfloat16)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for dtype in (None, torch.float32):
+        reader = packed_reader_of_sharded(model, MAX_LENGTH, torch.device("cpu"), dtype)
+        assert (reader is None) == (name in PADDED_ONLY)
+        assert reader is None or reader.stock is model
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_rows_within_the_window_are_read_without_trying_longer_ones() -> None:
