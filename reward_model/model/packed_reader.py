@@ -9,7 +9,7 @@ through the layers once:
     attention   A reads prompt and A; B reads prompt and B
 
 It hooks into Transformers' attention interface, so the models' own code runs. Whether a model can be read like this is
-found out when it is loaded (`packed_reader`): it must give the scores that it gives to padded rows.
+found out on the device that it computes on (`reward_model.model.packed_check`).
 
 Sources: https://huggingface.co/docs/transformers/attention_interface; sharing of prefixes: Juravsky et al. (2024),
 "Hydragen".
@@ -23,25 +23,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from reward_model.model import plain_attention
-from reward_model.model.score_layer import TieAwareScore, find_score_layer, model_lock, score_inputs
-from reward_model.quiet import quiet_transformers
-from reward_model.tokens.layout import Piece, lay_out
+from reward_model.model.piece_attention import AttentionOptions, attention, first_tokens
+from reward_model.model.score_layer import model_lock, score_inputs
+from reward_model.tokens.layout import Pack, lay_out
 
 IMPLEMENTATION = "packed_sequences"
+# What some layers add to attention's scores; none of it is computed here, so a model that asks for it is read padded.
+UNKNOWN = ("position_bias", "s_aux", "head_mask", "layer_head_mask", "cache")
 
 
 @dataclass
 class _Call:
-    """What one model is reading: the pieces of its row, and the attention whose first tokens alone are read, if any."""
+    """What one model is reading.
 
-    pieces: list[Piece] = field(default_factory=list)
+    Attributes:
+        pack: the pieces of its row.
+        first_only: the attention whose first tokens alone are read, if any.
+        one_call: whether all pieces may be computed in one call, on GPUs that can.
+        attended: the attention modules that were called; None where nobody asks.
+    """
+
+    pack: Pack = field(default_factory=Pack)
     first_only: Any = None
+    one_call: bool = True
+    attended: list[Any] | None = None
 
 
 # By each module of the model: attention is told which module it computes, also when a backward pass computes it again in
@@ -53,31 +61,30 @@ class _PackedAttention:
     """Attention within each piece of the row; registered with Transformers under `IMPLEMENTATION`."""
 
     def __call__(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None, **options: Any
+        self,
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any = None,
+        *,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        softcap: float | None = None,
+        sliding_window: int | None = None,
+        is_causal: bool | None = None,
+        **others: Any,
     ) -> tuple[Tensor, None]:
         """query [1, heads, tokens, size], key and value alike -> [1, tokens, heads, size]."""
-        call, states = _calls[module], []
-        for piece in call.pieces:
-            k, v = (_rows(tensor, piece) for tensor in (key, value))
-            if module is call.first_only:
-                first = query[:, :, piece.start : piece.start + 1]
-                out, _ = sdpa_attention_forward(module, first, k, v, None, **options)
-                states.append(pad(out, (0, 0, 0, 0, 0, piece.end - piece.start - 1)))
-            elif plain_attention.is_faster(query, k.shape[2]):
-                causal = bool(getattr(module, "is_causal", True))
-                own = query[:, :, piece.start : piece.end]
-                states.append(plain_attention.attention(own, k, v, causal=causal, **options))
-            else:
-                out, _ = sdpa_attention_forward(module, _rows(query, piece), k, v, None, **options)
-                states.append(out[:, piece.shared :])
-        return torch.cat(states, dim=1), None
-
-
-def _rows(tensor: Tensor, piece: Piece) -> Tensor:
-    own = tensor[:, :, piece.start : piece.end]
-    if not piece.shared:
-        return own
-    return torch.cat((tensor[:, :, piece.shared_start : piece.shared_start + piece.shared], own), dim=2)
+        if asked := [name for name in UNKNOWN if others.get(name) is not None]:
+            raise NotImplementedError(f"{type(module).__name__} asks for {asked[0]}")
+        call = _calls[module]
+        if call.attended is not None:
+            call.attended.append(module)
+        causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
+        options = AttentionOptions(causal, sliding_window, softcap, scaling, dropout, call.one_call)
+        compute = first_tokens if module is call.first_only else attention
+        return compute(call.pack, query, key, value, options), None
 
 
 AttentionInterface.register(IMPLEMENTATION, _PackedAttention())
@@ -94,6 +101,10 @@ class PackedReader:
         self.stock = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.causal = isinstance(self.stock, GenericForSequenceClassification)
         self.backbone = getattr(self.stock, self.stock.base_model_prefix)
+        embeddings: Any = getattr(self.backbone, "embeddings", None)
+        # RoBERTa and XLM-R count positions from behind that of padding.
+        offset = hasattr(embeddings, "create_position_ids_from_input_ids")
+        self.first_position = embeddings.padding_idx + 1 if offset else 0
         # Readers of one model share what it is reading.
         self._call = _calls.get(self.stock) or _Call()
         for module in self.stock.modules():
@@ -103,35 +114,22 @@ class PackedReader:
     def device(self) -> torch.device:
         return next(iter(self.stock.parameters())).device
 
-    def agrees(self) -> bool:
-        """Whether this model can be read like this: rows that share a beginning score as each does by itself."""
-        random = torch.Generator().manual_seed(0)
-        vocabulary = self.stock.config.get_text_config().vocab_size
-        lengths = (24, 9, 17, 40, 5)
-        texts = [torch.randint(vocabulary, (length,), generator=random).tolist() for length in lengths]
-        rows = [texts[3], *(texts[0] + text for text in texts[:3]), texts[4]]
-        with random_weights(find_score_layer(self.stock)):
-            expected = torch.cat([self._by_itself(row) for row in rows])
-            try:
-                packed = self.scores(rows)
-            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
-                return False
-        # Half precision rounds a little differently; a wrong position or a leak moves scores like another text does.
-        half = self.stock.dtype in (torch.float16, torch.bfloat16)
-        allowed = (0.1 if half else 1e-3) * (expected.max(dim=0).values - expected.min(dim=0).values)
-        return bool((packed - expected).abs().le(allowed + 1e-6).all())
-
-    def _by_itself(self, row: Sequence[int]) -> Tensor:
-        with score_inputs(self.stock, positions=torch.tensor([len(row) - 1], device=self.device)):
-            scores: Tensor = self.stock(input_ids=torch.tensor([row], device=self.device)).logits
-        return scores.float()
-
     def scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """float32 [rows, 2]: value and tie strength of each row of token ids; neighbours share what they begin with."""
         packed = lay_out(rows, self.causal)
         inputs = {name: packed[name].to(self.device) for name in ("input_ids", "position_ids")}
         with self.reading():
             return self.logits(self.stock, packed | inputs).float()
+
+    def attended(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, list[Any]]:
+        """`scores` of the rows, and the attention module of each call of the packed attention, in order."""
+        with model_lock(self.stock):
+            modules: list[Any] = []
+            self._call.attended = modules
+            try:
+                return self.scores(rows), modules
+            finally:
+                self._call.attended = None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -140,15 +138,26 @@ class PackedReader:
         Other threads that compute with the model wait until the block ends.
         """
         with model_lock(self.stock), contextlib.ExitStack() as undo:
-            undo.callback(setattr, self._call, "pieces", self._call.pieces)
+            undo.callback(setattr, self._call, "pack", self._call.pack)
             before = self.stock.config._attn_implementation
             if before != IMPLEMENTATION:  # else this is a call within a call, and all is set
-                undo.callback(self.stock.set_attn_implementation, before)
                 undo.callback(setattr, self._call, "first_only", None)
-                self.stock.set_attn_implementation(IMPLEMENTATION)
+                for config, implementation in self._implementations():
+                    undo.callback(setattr, config, "_attn_implementation_internal", implementation)
+                    config._attn_implementation_internal = IMPLEMENTATION
                 for handle in () if self.causal else self._pooling():
                     undo.callback(handle.remove)
             yield
+
+    def _implementations(self) -> list[tuple[Any, str]]:
+        """Each configuration that a module of the model looks its attention up in, and what it says.
+
+        It is set without Transformers' `set_attn_implementation`, which looks for the class's source file: FSDP2 makes a
+        class without one.
+        """
+        configs = {id(m.config): m.config for m in self.stock.modules() if hasattr(m, "config")}
+        known = [config for config in configs.values() if hasattr(config, "_attn_implementation_internal")]
+        return [(config, config._attn_implementation_internal) for config in known]
 
     def logits(
         self, model: Any, packed: dict[str, Any], style: Tensor | None = None, pair: Tensor | None = None
@@ -161,8 +170,9 @@ class PackedReader:
             style, pair: of each row, see `reward_model.model.score_layer.score_inputs`.
         """
         # Kept until `reading` ends: gradient checkpointing computes attention again in the backward pass.
-        self._call.pieces = pieces = packed["pieces"]
-        inputs = {name: packed[name] for name in ("input_ids", "position_ids")}
+        self._call.pack = Pack(packed["pieces"])
+        pieces = self._call.pack.pieces
+        inputs = {"input_ids": packed["input_ids"], "position_ids": packed["position_ids"] + self.first_position}
         if self.causal:
             ends = torch.tensor([piece.end - 1 for piece in pieces], device=packed["input_ids"].device)
             with score_inputs(self.stock, positions=ends, style=style, pair=pair):
@@ -173,25 +183,33 @@ class PackedReader:
         return scores.reshape(len(pieces), -1)
 
     def _pooling(self) -> Iterator[Any]:
-        """Hooks for encoders, which pool the first token of a row: they are given one row a sequence, of its first token.
+        """Hooks for encoders, which pool the first token of a row, or all (ModernBERT's "mean"): they are given one row a
+        sequence, of its first token or of its mean.
 
         In the last layer of BERT and its like nothing but keys and values is computed for other tokens.
         """
+        means = getattr(self.stock.config, "classifier_pooling", None) == "mean"
 
-        def first_tokens(hidden: Tensor) -> Tensor:
-            pieces = self._call.pieces
+        def first_of_each(hidden: Tensor) -> Tensor:
+            pieces = self._call.pack.pieces
             only_them = hidden.shape[1] == len(pieces)
             return hidden if only_them else hidden[:, [piece.start for piece in pieces]]
 
+        def pooled(hidden: Tensor) -> Tensor:
+            if not means:
+                return first_of_each(hidden)
+            lengths = [piece.end - piece.start for piece in self._call.pack.pieces]
+            return torch.cat([part.mean(dim=1, keepdim=True) for part in hidden.split(lengths, dim=1)], dim=1)
+
         def after_attention(_module: Any, _arguments: Any, output: Any) -> Any:
-            return (first_tokens(output[0]), *output[1:])
+            return (first_of_each(output[0]), *output[1:])
 
         def after_backbone(_module: Any, _arguments: Any, output: Any) -> Any:
-            output.last_hidden_state = first_tokens(output.last_hidden_state).transpose(0, 1)
+            output.last_hidden_state = pooled(output.last_hidden_state).transpose(0, 1)
             return output
 
         def before_pooler(_module: Any, arguments: Any) -> Any:
-            return (first_tokens(arguments[0]).transpose(0, 1),)
+            return (first_of_each(arguments[0]).transpose(0, 1),)
 
         yield self.backbone.register_forward_hook(after_backbone)
         if isinstance(pooler := getattr(self.backbone, "pooler", None), torch.nn.Module):
@@ -200,36 +218,3 @@ class PackedReader:
         if layers is not None and hasattr(layers[-1], "intermediate") and hasattr(layers[-1].attention, "self"):
             self._call.first_only = layers[-1].attention.self
             yield layers[-1].attention.register_forward_hook(after_attention)
-
-
-@contextlib.contextmanager
-def random_weights(layer: TieAwareScore) -> Iterator[None]:
-    """Inside the block the score layer tells states apart: one that is 0, as before training, gives all the same score."""
-    kept = [(parameter, parameter.detach().clone()) for parameter in (layer.weight, layer.tie.weight)]
-    random = torch.Generator().manual_seed(0)
-    try:
-        with torch.no_grad():
-            for parameter, before in kept:
-                parameter.copy_(torch.randn(before.shape, generator=random))
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter, before in kept:
-                parameter.copy_(before)
-
-
-def packed_reader(model: Any, max_length: int) -> PackedReader | None:
-    """A reader, or None for a model that must be read padded: one whose attention is its own, is capped, or looks back
-    over fewer than `max_length` tokens."""
-    reader = PackedReader(model)
-    config = reader.stock.config.get_text_config()
-    windows = [getattr(config, name, None) for name in ("sliding_window", "local_attention")]
-    if any(isinstance(window, int) and window < max_length for window in windows):
-        return None
-    with model_lock(reader.stock), torch.no_grad(), quiet_transformers():
-        was_training = model.training
-        model.eval()
-        try:
-            return reader if reader.agrees() else None
-        finally:
-            model.train(was_training)

@@ -1,14 +1,12 @@
-"""Attention of one sequence as two matrix products and a softmax between them, for bfloat16 on a CPU.
+"""Attention as two matrix products and a softmax between them: for capped scores, and for bfloat16 on a CPU.
 
-There PyTorch 2.13's fused attention takes twice the time of these for sequences of a few hundred tokens, and two to four
-times with the backward pass: oneDNN's products use the CPU's bfloat16 instructions, the fused kernel hardly does
-(docs/LOG.md). The scores of all pairs of tokens are kept, so long sequences are left to the fused kernel.
+Gemma 2 caps its scores, cap * tanh(score / cap), which PyTorch's fused attention cannot. In bfloat16 on a CPU PyTorch 2.13's
+fused attention takes twice the time of these products for sequences of a few hundred tokens, and two to four times with the
+backward pass: oneDNN's products use the CPU's bfloat16 instructions, the fused kernel hardly does (docs/LOG.md). The scores
+of all pairs of tokens are kept, so long sequences that need no cap are left to the fused kernel.
 
-Source: Vaswani et al. (2017), "Attention Is All You Need", equation 1.
+Sources: Vaswani et al. (2017), "Attention Is All You Need", equation 1; Gemma Team (2024), "Gemma 2", section 2.
 """
-
-import functools
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,33 +23,34 @@ def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
+    mask: Tensor | None,
     *,
-    causal: bool,
     scaling: float | None = None,
+    softcap: float | None = None,
     dropout: float = 0.0,
-    **_: Any,
 ) -> Tensor:
-    """Attention of the last tokens of a sequence over all of it.
+    """Attention of some tokens over a sequence's keys.
 
     Args:
-        query: [1, heads, own, size], of the last `own` tokens.
-        key, value: [1, key heads, tokens, size]; key heads divide heads.
-        causal: whether a token reads nothing behind it.
+        query: [1, heads, tokens, size].
+        key, value: [1, key heads, keys, size]; key heads divide heads.
+        mask: [tokens, keys], added to the scores; None where all may be read.
         scaling: of the scores; size ** -0.5 if None.
+        softcap: the size that scores stay below; None for no cap. With it the softmax is float32, as in Gemma 2's code.
 
-    Returns: [1, own, heads, size].
+    Returns: [1, tokens, heads, size].
     """
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    scores = (query * (scaling or query.shape[-1] ** -0.5)) @ key.transpose(-1, -2)
-    if causal:
-        scores = scores + _behind(query.shape[2], key.shape[2], query.dtype)
-    return (drop(scores.softmax(dim=-1), dropout) @ value).transpose(1, 2)
-
-
-@functools.lru_cache(maxsize=64)
-def _behind(own: int, tokens: int, dtype: torch.dtype) -> Tensor:
-    """[own, tokens]: 0 where the token may be read, -inf where it lies behind the reader."""
-    with torch.inference_mode(False):  # it is kept, and may be used in training next
-        return torch.full((own, tokens), float("-inf"), dtype=dtype).triu(tokens - own + 1)
+    _, heads, tokens, size = query.shape
+    scaling = size**-0.5 if scaling is None else scaling
+    query = query * (scaling / softcap if softcap else scaling)
+    # The queries that share a key head lie under each other: no key is copied for them.
+    query = query.reshape(1, key.shape[1], -1, size)
+    scores = (query @ key.transpose(-1, -2)).view(1, heads, tokens, key.shape[2])
+    if softcap:
+        scores = scores.tanh_()
+        scores = scores * softcap if mask is None else torch.add(mask, scores, alpha=softcap)
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+    else:
+        weights = (scores if mask is None else scores + mask).softmax(dim=-1)
+    states = drop(weights, dropout).view(1, key.shape[1], -1, key.shape[2]) @ value
+    return states.view(1, heads, tokens, -1).transpose(1, 2)

@@ -17,8 +17,9 @@ import torch
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import without_cache
 from reward_model.model.cpu_memory import keep_freed_memory
+from reward_model.model.packed_check import packed_reader
 from reward_model.model.packed_linear import pack_linear_layers
-from reward_model.model.packed_reader import PackedReader, packed_reader
+from reward_model.model.packed_reader import PackedReader
 from reward_model.model.score_layer import last_positions, score_inputs
 from reward_model.run_directory.load_model import LoadedModel
 from reward_model.tokens.layout import lengths_packed

@@ -1,6 +1,7 @@
 """Lays the rows of a batch end to end, a prompt that two rows share only once."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +70,103 @@ def lengths_packed(rows: Sequence[Sequence[int]], shares: bool) -> list[int]:
         if not shared:
             first = row
     return lengths
+
+
+class Pack:
+    """What attention must know of a row of pieces; made once a pack, used by every layer.
+
+    Args:
+        pieces: as `lay_out` returns them.
+
+    Attributes:
+        sizes: lengths of the chunks between all places where a piece or a shared beginning begins or ends. One `split` by
+            them gives every piece's keys; slices would each write a gradient as long as the row.
+        own: each piece's chunks of its own tokens.
+        shared: each piece's chunks of its shared beginning.
+    """
+
+    def __init__(self, pieces: Sequence[Piece] = ()):
+        self.pieces = pieces
+        edges = {edge for p in pieces for edge in (p.start, p.end, p.shared_start, p.shared_start + p.shared)}
+        cuts = sorted(edges)
+        self.sizes = [end - start for start, end in itertools.pairwise(cuts)]
+        place = {cut: number for number, cut in enumerate(cuts)}
+        self.own = [range(place[p.start], place[p.end]) for p in pieces]
+        self.shared = [
+            range(place[p.shared_start], place[p.shared_start + p.shared]) if p.shared else range(0) for p in pieces
+        ]
+        self._tensors: dict[Any, Any] = {}
+
+    def starts(self, device: torch.device) -> torch.Tensor:
+        """int64 [pieces]: the place of each piece's first own token."""
+        return self._once(("starts", device), lambda: torch.tensor([p.start for p in self.pieces], device=device))
+
+    def variable_lengths(self, device: torch.device) -> "VariableLengths":
+        """The pack as kernels for rows of unequal length take it."""
+        return self._once(("lengths", device), lambda: VariableLengths.of(self.pieces, device))
+
+    def mask(
+        self, tokens: int, keys: int, before: int, causal: bool, window: int | None, like: torch.Tensor
+    ) -> torch.Tensor | None:
+        """[tokens, keys] to be added to scores: 0 where a token may read a key, -inf elsewhere; None if it may read all.
+
+        Args:
+            before: how many keys lie before the first of the tokens.
+            causal: a token reads nothing behind it.
+            window: a token reads keys that are fewer tokens away than this.
+            like: its dtype and device are the mask's.
+        """
+        last = before + tokens - 1
+        if (not causal or (tokens == 1 and keys <= before + 1)) and (
+            window is None or window > max(last, keys - 1 - before)
+        ):
+            return None
+
+        def mask() -> torch.Tensor:
+            ahead = torch.arange(keys, device=like.device) - torch.arange(before, last + 1, device=like.device)[:, None]
+            hidden = ahead > 0 if causal else torch.zeros_like(ahead, dtype=torch.bool)
+            if window is not None:
+                hidden = hidden | (ahead.abs() >= window)
+            return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
+
+        return self._once((tokens, keys, before, causal, window, like.dtype, like.device), mask)
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._tensors:
+            self._tensors[key] = make()
+        return self._tensors[key]
+
+
+@dataclass(frozen=True)
+class VariableLengths:
+    """A pack for kernels that take rows of unequal length end to end (`torch.nn.attention.varlen`).
+
+    Attributes:
+        index: int64 [keys], the row's tokens that each piece reads, piece after piece; None if that is the row itself.
+        query_ends, key_ends: int32 [pieces + 1], where each piece's own tokens, and the keys it reads, end.
+        longest_query, longest_keys: of the pieces.
+    """
+
+    index: torch.Tensor | None
+    query_ends: torch.Tensor
+    key_ends: torch.Tensor
+    longest_query: int
+    longest_keys: int
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], device: torch.device) -> "VariableLengths":
+        own = [piece.end - piece.start for piece in pieces]
+        keys = [piece.shared + piece.end - piece.start for piece in pieces]
+        index = [
+            place
+            for piece in pieces
+            for part in ((piece.shared_start, piece.shared_start + piece.shared), (piece.start, piece.end))
+            for place in range(*part)
+        ]
+        query_ends, key_ends = (
+            torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device=device)
+            for lengths in (own, keys)
+        )
+        whole = sum(own) == sum(keys)
+        gathered = None if whole else torch.tensor(index, device=device)
+        return cls(gathered, query_ends, key_ends, max(own), max(keys))

@@ -12,7 +12,6 @@ trackers. What is put in its place, with the reason:
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from reward_model.model.cpu_memory import keep_freed_memory
 from reward_model.model.device import compute_on, keep_one_device
 from reward_model.model.losses import loss_of_readings
 from reward_model.model.margins import margins
-from reward_model.model.packed_reader import PackedReader, packed_reader
 from reward_model.model.score_layer import TieAwareScore, find_score_layer
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.collator import BattleCollator
@@ -38,6 +36,7 @@ from reward_model.tokens.token_budget import TokenBudgetSampler
 from reward_model.train.adversarial import perturbed
 from reward_model.train.checkpoints.checkpoint_trainer import CheckpointTrainer
 from reward_model.train.device_figures import DeviceFigures
+from reward_model.train.packed_reading import reader_on_all_ranks
 from reward_model.train.precision import float32_score, keep_packing, to_one_dtype
 from reward_model.train.progress import Throughput, evaluation_output, figures_of, figures_of_rewards
 from reward_model.train.settings.config import TieRewardConfig
@@ -78,9 +77,6 @@ class TieRewardTrainer(CheckpointTrainer):
         if args.device.type == "cpu":
             keep_freed_memory()
             keep_packing(self.model)
-        self._packed = self._packed_reader() if args.padding_free else None
-        if self._packed is not None:
-            self.data_collator = dataclasses.replace(collator, padding_free=True, shares=self._packed.causal)
         # TRL 1.16 casts all that is trained on a quantised model to bf16; the score layer stays float32.
         for module in self.model.modules():
             if isinstance(module, TieAwareScore):
@@ -91,6 +87,10 @@ class TieRewardTrainer(CheckpointTrainer):
                 to_one_dtype(self.model, torch.bfloat16 if args.bf16 else torch.float16)
         elif args.fp16:  # PyTorch's gradient scaler takes float32 only
             to_one_dtype(self.model, torch.float32)
+        with self.compute_loss_context_manager():
+            self._packed = reader_on_all_ranks(self.model, args, self.accelerator) if args.padding_free else None
+        if self._packed is not None:
+            self.data_collator = dataclasses.replace(collator, padding_free=True, shares=self._packed.causal)
         self.label_names = ["labels"]
         self._throughput: Throughput | None = None
         self._score: dict[str, torch.Tensor] = {}
@@ -166,13 +166,6 @@ class TieRewardTrainer(CheckpointTrainer):
     def rewards(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
         """float32 [2, battles, 2]: (value, tie) of the first and second row of each battle."""
         return batch_rewards(model, batch, self._packed, caches=bool(getattr(self.model.config, "use_cache", False)))
-
-    def _packed_reader(self) -> PackedReader | None:
-        """A reader of rows end to end, where the model can be read like that and is whole in every process."""
-        plugin = self.args.deepspeed_plugin
-        if self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
-            return None
-        return packed_reader(self.model, self.args.max_length or sys.maxsize)
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._packed is None else self._packed.reading()

@@ -42,17 +42,17 @@ SHARES = [slice(0, 4), slice(4, None)]  # of a step's battles, by rank: unequal,
 
 
 def make_trainer(method: str, rows: Any, folder: Path, name: str, *, sharded: bool = False) -> Any:
-    """The same weights at every call. Whole, rows are read end to end; sharded, in padded groups, as always under FSDP."""
+    """The same weights at every call. Rows are read end to end, also sharded: one pack a rank is one call of the model."""
     set_seed(0)
     arguments = ModelConfig(model_name_or_path=str(folder / "backbone"), use_peft=method == "lora", lora_r=4)
     tokenizer = load_tokenizer(str(folder / "backbone"))
     model = load_model(arguments, tokenizer, style_features=len(rows[0]["style_a"]), tie_bias=-0.3)
     config = TieRewardConfig(str(folder / name), use_cpu=True, learning_rate=1e-3, max_length=300)
-    config.padding_free = not sharded
     lora = lora_config(arguments, model)
     trainer: Any = TieRewardTrainer(
         model=model, args=config, processing_class=tokenizer, train_dataset=rows, eval_dataset=rows, peft_config=lora
     )
+    assert trainer._packed is not None and trainer.data_collator.padding_free
     if sharded:
         mesh = dist.device_mesh.init_device_mesh("cpu", (config.world_size,))
         for module in [*trainer.model.modules()][::-1]:

@@ -3,6 +3,7 @@
 A step is a whole epoch in `benchmarks.scale.FLAGS`, so that one process and two take the same steps.
 """
 
+import json
 import socket
 import subprocess
 import sys
@@ -99,6 +100,9 @@ def test_zero3_ends_as_one_process_does_and_resumes_bit_for_bit(folder: Path, ba
     run = scale.read(output)
     losses, weights = scale.differences(scale.read(alone(folder, backbone, "full")), run)
     assert losses < 1e-5 and weights < 1e-4
+    history = json.loads((output / "checkpoint-4" / "trainer_state.json").read_text("utf-8"))["log_history"]
+    # Read end to end, one pack a rank; in groups there would be padding.
+    assert {entry["padding_share"] for entry in history if "padding_share" in entry} == {0.0}
     again = scale.interrupted(output, folder / "zero3-again")
     done = scale.launch("zero3", again, "--model_name_or_path", backbone)
     assert done.returncode == 0, done.stderr

@@ -47,7 +47,7 @@ class TieRewardConfig(RewardConfig):
         batch_tokens: tokens of one batch on one device, padding included; it replaces the batch size.
         eval_batch_tokens: the same for evaluation (default: twice batch_tokens).
         padding_free: read a batch's rows end to end, without padding, and a prompt once for both responses where attention
-            is causal. Models that cannot be read like that, ZeRO 3 and FSDP get padded rows.
+            is causal. Models that cannot be read like that get padded rows.
         teacher_weight: share of the loss that compares with a teacher's probabilities, from 0 to 1.
         teacher_temperature: divides the logits of model and teacher before they are compared.
         adversarial_norm: relative norm of adversarial weight perturbation (Wu et al. 2020); 0 switches it off.

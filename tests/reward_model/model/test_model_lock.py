@@ -20,7 +20,7 @@ import torch
 
 from reward_model.api import RewardModel
 from reward_model.model.model_lock import lock_of
-from reward_model.model.packed_reader import packed_reader
+from reward_model.model.packed_check import packed_reader
 from reward_model.model.score_layer import find_score_layer, last_positions, score_inputs
 from reward_model.publish.demo_html import compare
 from reward_model.tokens.layout import lay_out
@@ -131,7 +131,7 @@ def test_a_call_within_a_call(name: str) -> None:
         handle = reader.backbone.get_input_embeddings().register_forward_pre_hook(ask)
         torch.testing.assert_close(reader.scores(outer), alone[0], atol=1e-6, rtol=0)
     torch.testing.assert_close(asked[0], alone[1], atol=1e-6, rtol=0)
-    assert layer.inputs == type(layer.inputs)() and reader._call.pieces == []
+    assert layer.inputs == type(layer.inputs)() and reader._call.pack.pieces == ()
     assert model.config._attn_implementation != "packed_sequences"
 
 

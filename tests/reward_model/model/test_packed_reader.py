@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, Gemma3TextConfig
 
 from reward_model.model import packed_reader as packed
-from reward_model.model.packed_reader import PackedReader, packed_reader
-from reward_model.model.score_layer import find_score_layer, install_score_layer
-from reward_model.tokens.layout import LEAST_SHARED, lengths_packed, shared_tokens
+from reward_model.model.packed_check import packed_reader
+from reward_model.model.packed_reader import PackedReader
+from reward_model.model.piece_attention import attention
+from reward_model.model.score_layer import find_score_layer
+from reward_model.tokens.layout import LEAST_SHARED, Pack, Piece, lengths_packed, shared_tokens
 from reward_model.tokens.token_budget import packs
-from tests.reward_model.model.test_every_architecture import ARCHITECTURES, GROUPED, padded, scores, tie_aware
+from tests.reward_model.model.test_every_architecture import ARCHITECTURES, padded, scores, tie_aware
 
 MAX_LENGTH = 64
-# Their attention is their own, or looks back over 8 tokens only, or their positions do not start from 0.
-PADDED_ONLY = {"gemma2", "gemma3", "deberta_v3", "modernbert", "mpnet", "roberta"}
+# Their attention is their own.
+PADDED_ONLY = {"deberta_v3", "mpnet"}
 
 
 def drawn(*lengths: int) -> list[list[int]]:
@@ -97,21 +98,32 @@ def test_packs_keep_to_the_budget() -> None:
     assert packs([], 10) == []
 
 
-def test_a_wide_window_is_no_hindrance() -> None:
-    model = AutoModelForSequenceClassification.from_config(Gemma3TextConfig(**GROUPED, sliding_window=MAX_LENGTH))
-    install_score_layer(model, style_features=0, tie_bias=0.0)
-    assert reader_of(model) is not None
-
-
 def test_a_model_that_looks_across_sequences_is_read_padded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one whose layers keep a state from token to token: here, attention over the whole row."""
     model = tie_aware("llama3", lora=False)
     assert reader_of(model) is not None
 
-    def across(
-        self: Any, module: Any, query: Any, key: Any, value: Any, attention_mask: Any = None, **options: Any
-    ) -> Any:
-        return packed.sdpa_attention_forward(module, query, key, value, None, **options)
+    def across(pack: Any, query: Any, key: Any, value: Any, options: Any) -> Any:
+        return attention(Pack([Piece(0, 0, 0, query.shape[2])]), query, key, value, options)
 
-    monkeypatch.setattr(packed._PackedAttention, "__call__", across)
+    monkeypatch.setattr(packed, "attention", across)
+    assert reader_of(model) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["deberta_v3", "mpnet"])
+def test_a_model_whose_attention_is_never_called_is_read_padded(name: str, dtype: torch.dtype) -> None:
+    """However alike its scores may be: in half precision a tiny DeBERTa's were."""
+    model = tie_aware(name, lora=False).to(dtype).eval()
+    reader = PackedReader(model)
+    rows = drawn(12, 30)
+    with torch.no_grad():
+        assert reader.attended(rows)[1] == []
+    assert reader_of(model) is None
+
+
+def test_every_layer_must_attend_once() -> None:
+    model = tie_aware("llama3", lora=False).eval()
+    assert reader_of(model) is not None
+    model.config.num_hidden_layers += 1
     assert reader_of(model) is None
