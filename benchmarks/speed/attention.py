@@ -25,9 +25,9 @@ from transformers import AutoModelForSequenceClassification, Gemma2Config
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from reward_model.model.batch_rewards import batch_rewards
-from reward_model.model.packed_check import packed_reader
-from reward_model.model.packed_reader import PackedReader
-from reward_model.model.piece_attention import AttentionOptions, attention
+from reward_model.model.packed.check import packed_reader
+from reward_model.model.packed.piece_attention import AttentionOptions, attention
+from reward_model.model.packed.reader import PackedReader
 from reward_model.model.score_layer import install_score_layer, last_positions, score_inputs
 from reward_model.tokens.collator import BattleCollator
 from reward_model.tokens.layout import Pack, lay_out, lengths_packed

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from reward_model.model.packed_reader import PackedReader
+from reward_model.model.packed.reader import PackedReader
 from reward_model.model.score_layer import score_inputs
 
 

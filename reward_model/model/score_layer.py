@@ -171,7 +171,7 @@ def score_inputs(
     Args:
         model: a model with a score layer.
         positions: int64 [batch], index of the token to pool in each padded sequence (`last_positions`), or int64
-            [sequences] in the one row that holds them all (`reward_model.model.packed_reader`). None leaves pooling
+            [sequences] in the one row that holds them all (`reward_model.model.packed.reader`). None leaves pooling
             to the model, and encoders, which have their own, pass over it.
         style: float [batch, F], added to value through a. None leaves the style out.
         pair: float [batch, F + 1], |s_A − s_B| and then the similarity of A and B, added to tie through b and c.

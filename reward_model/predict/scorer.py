@@ -1,6 +1,6 @@
 """Token ids in, value and tie strength out: batches of a token budget, and no row ever lost.
 
-Rows are read end to end (`reward_model.model.packed_reader`), or padded where a model cannot be read like that: then
+Rows are read end to end (`reward_model.model.packed.reader`), or padded where a model cannot be read like that: then
 rows of like length share a batch, so little is padded, and never to max_length. When memory runs out the batch is split
 and the budget stays lowered; a row that fails alone, or whose scores are not finite, is left as NaN and named.
 """
@@ -16,10 +16,10 @@ import torch
 
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import without_cache
-from reward_model.model.cpu_memory import keep_freed_memory
-from reward_model.model.packed_check import packed_reader
-from reward_model.model.packed_linear import pack_linear_layers
-from reward_model.model.packed_reader import PackedReader
+from reward_model.model.packed.check import packed_reader
+from reward_model.model.packed.cpu_memory import keep_freed_memory
+from reward_model.model.packed.linear import pack_linear_layers
+from reward_model.model.packed.reader import PackedReader
 from reward_model.model.score_layer import last_positions, score_inputs
 from reward_model.run_directory.load_model import LoadedModel
 from reward_model.tokens.layout import lengths_packed
@@ -35,7 +35,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class Scorer:
-    """Scores sequences with one model, whose linear layers it makes its own (`reward_model.model.packed_linear`).
+    """Scores sequences with one model, whose linear layers it makes its own (`reward_model.model.packed.linear`).
 
     Args:
         loaded: the model.

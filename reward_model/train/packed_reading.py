@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from reward_model.model.packed_check import packed_reader, packed_reader_of_sharded
-from reward_model.model.packed_reader import PackedReader
+from reward_model.model.packed.check import packed_reader, packed_reader_of_sharded
+from reward_model.model.packed.reader import PackedReader
 
 
 def reader_on_all_ranks(model: Any, args: Any, accelerator: Any) -> PackedReader | None:

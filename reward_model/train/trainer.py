@@ -24,10 +24,10 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
 from reward_model.model.batch_rewards import batch_rewards
-from reward_model.model.cpu_memory import keep_freed_memory
 from reward_model.model.device import compute_on, keep_one_device
 from reward_model.model.losses import loss_of_readings
 from reward_model.model.margins import margins
+from reward_model.model.packed.cpu_memory import keep_freed_memory
 from reward_model.model.score_layer import TieAwareScore, find_score_layer
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.collator import BattleCollator

@@ -6,7 +6,6 @@ would take a fresh optimizer in the place of one that is not there.
 """
 
 import contextlib
-import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from arena_data.errors import InputError
-from arena_data.file_io import json_object, read_json, write_json
+from arena_data.file_io import content_hash, json_object, read_json, write_json
 from reward_model.errors import one_line
 
 MANIFEST = "manifest.json"
@@ -32,7 +31,9 @@ def write_manifest(checkpoint: Path, settings: dict[str, Any] | None) -> None:
 
     Raises: InputError where it cannot be written.
     """
-    files = {name: {"bytes": path.stat().st_size, "hash": file_hash(path)} for name, path in _files(checkpoint).items()}
+    files = {
+        name: {"bytes": path.stat().st_size, "hash": content_hash(path)} for name, path in _files(checkpoint).items()
+    }
     write_json(checkpoint / MANIFEST, {"settings": settings, "files": files})
 
 
@@ -47,18 +48,9 @@ def read_manifest(checkpoint: Path) -> dict[str, Any]:
     for name, about in listed.items():
         if name not in files:
             raise InputError("is missing", file=checkpoint / name)
-        if files[name].stat().st_size != about["bytes"] or file_hash(files[name]) != about["hash"]:
+        if files[name].stat().st_size != about["bytes"] or content_hash(files[name]) != about["hash"]:
             raise InputError("is damaged", file=checkpoint / name)
     return settings
-
-
-def file_hash(path: Path) -> str:
-    """BLAKE2b, 16 bytes in hexadecimal; about a gigabyte a second. Raises: InputError where it cannot be read."""
-    try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path) from error
 
 
 @contextlib.contextmanager

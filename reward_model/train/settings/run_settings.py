@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 from trl import ModelConfig
 
-from reward_model.train.checkpoints.manifest import file_hash
+from arena_data.file_io import content_hash
 from reward_model.train.settings.checks import engine_of
 from reward_model.train.settings.config import DataArguments, TieRewardConfig
 
@@ -117,7 +117,7 @@ def backbone_identity(model: ModelConfig) -> str:
         return name
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(path for path in Path(name).iterdir() if path.suffix in _MODEL_FILES and path.is_file()):
-        digest.update(f"{path.name} {file_hash(path)}\n".encode())
+        digest.update(f"{path.name} {content_hash(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -20,7 +20,7 @@ import torch
 
 from reward_model.api import RewardModel
 from reward_model.model.model_lock import lock_of
-from reward_model.model.packed_check import packed_reader
+from reward_model.model.packed.check import packed_reader
 from reward_model.model.score_layer import find_score_layer, last_positions, score_inputs
 from reward_model.publish.demo_html import compare
 from reward_model.tokens.layout import lay_out

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reward_model.model.packed_reader import PackedReader
+from reward_model.model.packed.reader import PackedReader
 from reward_model.model.score_layer import (
     TieAwareScore,
     find_score_layer,

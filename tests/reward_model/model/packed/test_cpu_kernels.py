@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.functional import gelu
 from transformers.activations import ACT2FN
 
-from reward_model.model import plain_attention
-from reward_model.model.packed_linear import PackedLinear, pack_linear_layers
+from reward_model.model.packed import plain_attention
+from reward_model.model.packed.linear import PackedLinear, pack_linear_layers
 from reward_model.model.score_layer import find_score_layer
 from tests.reward_model.model.test_every_architecture import padded, scores, tie_aware
 
@@ -80,7 +80,7 @@ def test_large_tensors_are_made_of_memory_that_was_used_before() -> None:
     """In a process of its own: how many pages the kernel hands out while the same tensor is made over and over."""
     program = """
 import resource, sys, torch
-from reward_model.model.cpu_memory import keep_freed_memory
+from reward_model.model.packed.cpu_memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 torch.ones(1 << 24)

@@ -9,7 +9,7 @@ through the layers once:
     attention   A reads prompt and A; B reads prompt and B
 
 It hooks into Transformers' attention interface, so the models' own code runs. Whether a model can be read like this is
-found out on the device that it computes on (`reward_model.model.packed_check`).
+found out on the device that it computes on (`reward_model.model.packed.check`).
 
 Sources: https://huggingface.co/docs/transformers/attention_interface; sharing of prefixes: Juravsky et al. (2024),
 "Hydragen".
@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from reward_model.model.piece_attention import AttentionOptions, attention, first_tokens
+from reward_model.model.packed.piece_attention import AttentionOptions, attention, first_tokens
 from reward_model.model.score_layer import model_lock, score_inputs
 from reward_model.tokens.layout import Pack, lay_out
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from reward_model.model import packed_reader as packed
-from reward_model.model.packed_check import packed_reader
-from reward_model.model.packed_reader import PackedReader
-from reward_model.model.piece_attention import attention
+from reward_model.model.packed import reader as packed
+from reward_model.model.packed.check import packed_reader
+from reward_model.model.packed.piece_attention import attention
+from reward_model.model.packed.reader import PackedReader
 from reward_model.model.score_layer import find_score_layer
 from reward_model.tokens.layout import LEAST_SHARED, Pack, Piece, lengths_packed, shared_tokens
 from reward_model.tokens.token_budget import packs

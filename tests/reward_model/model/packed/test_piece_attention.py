@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from reward_model.model import piece_attention, varlen_attention
-from reward_model.model.piece_attention import AttentionOptions, attention, first_tokens
+from reward_model.model.packed import piece_attention, varlen_attention
+from reward_model.model.packed.piece_attention import AttentionOptions, attention, first_tokens
 from reward_model.tokens.layout import Pack, Piece, lay_out
 
 SIZE, HEADS, KEY_HEADS = 8, 6, 2

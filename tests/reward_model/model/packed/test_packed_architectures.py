@@ -1,6 +1,6 @@
 """Packed reading of every backbone that people use: losses, gradients and scores are those of each row by itself.
 
-The table, in Markdown: `python -m tests.reward_model.model.test_packed_architectures`.
+The table, in Markdown: `python -m tests.reward_model.model.packed.test_packed_architectures`.
 """
 
 import copy
@@ -24,19 +24,12 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from reward_model.model import packed_reader as packed_reader_module
-from reward_model.model.packed_check import check_rows, packed_reader, packed_reader_of_sharded
+from reward_model.model.packed import reader as packed_reader_module
+from reward_model.model.packed.check import check_rows, packed_reader, packed_reader_of_sharded
 from reward_model.model.score_layer import install_score_layer
 from reward_model.model.tie_links import log_probabilities
 from reward_model.tokens.layout import lay_out
-from tests.reward_model.model.test_every_architecture import (
-    ARCHITECTURES,
-    DROPOUT_FREE,
-    GROUPED,
-    SHARED,
-    padded,
-    score,
-)
+from tests.reward_model.model.test_every_architecture import ARCHITECTURES, DROPOUT_FREE, GROUPED, SHARED, padded, score
 
 WINDOW = 8
 MAX_LENGTH = 64

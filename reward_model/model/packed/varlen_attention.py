@@ -3,7 +3,7 @@
 Each piece's keys, those of a shared beginning first, are gathered by an index that is made once a pack. The kernel aligns
 the last token with the last key, so a prompt's tokens are not computed again. `varlen_attn` came with PyTorch 2.10, and its
 arguments changed until 2.13: what this release takes is read from its signature. Whether it computes what it should is
-found out by `reward_model.model.packed_reader`, on the GPU that it runs on.
+found out by `reward_model.model.packed.reader`, on the GPU that it runs on.
 
 Source: https://docs.pytorch.org/docs/stable/nn.attention.varlen.html.
 """

@@ -1,8 +1,8 @@
 """Attention within each piece of a packed row, by the kernel that suits the device and what the model asks for.
 
-    capped scores                       two products and a tanh (`reward_model.model.plain_attention`)
-    GPU from sm80, half precision       one call for all pieces (`reward_model.model.varlen_attention`)
-    bfloat16 on a CPU                   two products (`reward_model.model.plain_attention`)
+    capped scores                       two products and a tanh (`reward_model.model.packed.plain_attention`)
+    GPU from sm80, half precision       one call for all pieces (`reward_model.model.packed.varlen_attention`)
+    bfloat16 on a CPU                   two products (`reward_model.model.packed.plain_attention`)
     all else                            PyTorch's scaled_dot_product_attention, a piece at a time
 
 A window (a token reads keys fewer than `window` tokens away) is a mask; blocks of tokens read only the keys that the window
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import repeat_kv
 
-from reward_model.model import plain_attention, varlen_attention
+from reward_model.model.packed import plain_attention, varlen_attention
 from reward_model.tokens.layout import Pack, Piece
 
 # Tokens whose scores are computed at once, where they are computed by a mask or by plain products.
