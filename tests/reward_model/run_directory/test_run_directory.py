@@ -105,7 +105,7 @@ def test_a_crash_while_writing_leaves_no_run(tmp_path: Path, monkeypatch: pytest
     def full(path: Path, text: str) -> None:
         raise InputError("cannot be written: No space left on device", file=path)
 
-    monkeypatch.setattr("arena_data.file_io.write_atomically", full)
+    monkeypatch.setattr("reward_model.run_directory.writing.write_atomically", full)
     with pytest.raises(InputError, match="No space left"):
         write(tmp_path, max_length=64)
     with pytest.raises(InputError, match=r"reward_config\.json: missing"):
