@@ -21,3 +21,5 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, default=0, help="how many examples `pytest -m fuzz` tries, of each kind")
+    text = "the environment that the Kaggle notebook runs in: Python of one with the image's packages (docs/kaggle.md)"
+    parser.addoption("--kaggle_python", metavar="P", help=text)

@@ -7,7 +7,8 @@ from pathlib import Path
 from arena_data.arguments import CommandParser
 from arena_data.file_io import check_output_folder
 from reward_model.cli.flags import parser as prediction_parser
-from reward_model.publish.kaggle_bundle import COMPETITION, DATASET_BYTES, PYTHONS, bundle
+from reward_model.publish.kaggle_bundle import COMPETITION, PYTHONS, bundle
+from reward_model.publish.kaggle_datasets import DATASET_BYTES, USER
 
 KERNEL = "kernel-metadata.json"  # by which a bundle is known
 
@@ -16,16 +17,16 @@ def parser() -> CommandParser:
     command = CommandParser(prog="arena-reward kaggle", description=__doc__.splitlines()[0])
     command.epilog = "After -- come flags of predict for the notebook, such as --load_in_4bit --time_limit 8h."
     add = command.add_argument
-    add("runs", nargs="+", metavar="D", help="run directories or blends; several are blended")
+    add("models", nargs="+", metavar="D", help="directories of runs, baselines or blends; several are blended")
     add("--output", default="bundle", metavar="D", help="folder to write")
-    add("--name", metavar="NAME", help="name of the Kaggle dataset (default: the first run's)")
-    add("--user", default="INSERT_USERNAME_HERE", metavar="NAME", help="your name on Kaggle")
+    add("--name", metavar="NAME", help="name of the Kaggle dataset (default: the first model's)")
+    add("--user", default=USER, metavar="NAME", help="your name on Kaggle")
     add(
         "--base_model",
         nargs="+",
         default=[],
         metavar="D",
-        help="backbone directories of adapters: one, or one a run (default: those that the runs name)",
+        help="backbone directories: one, or one a run or baseline (default: those that these name)",
     )
     add("--python_version", nargs="+", default=list(PYTHONS), metavar="V", help="Python of Kaggle's image")
     add("--competition", default=COMPETITION, metavar="NAME", help="competition that the notebook is for")
@@ -40,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(given[:cut])
     prediction_parser().parse_args(["--model", "D", "--input", "F", *given[cut + 1 :]])
     try:
-        check_output_folder(options.output, *options.runs, *options.base_model, own=f"notebook/{KERNEL}")
+        check_output_folder(options.output, *options.models, *options.base_model, own=f"notebook/{KERNEL}")
         datasets = bundle(
-            options.runs,
+            options.models,
             options.output,
             slug=options.name,
             user=options.user,

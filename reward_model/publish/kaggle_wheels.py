@@ -7,13 +7,15 @@ import hashlib
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from arena_data.errors import InputError
 
-REQUIREMENTS = Path(str(files("reward_model.publish"))) / "requirements-kaggle.txt"
+_FOLDER = Path(str(files("reward_model.publish")))
+REQUIREMENTS = _FOLDER / "requirements-kaggle.txt"
+BASELINES = _FOLDER / "requirements-kaggle-baselines.txt"
 # The newest glibc of these is 2.28; Kaggle's image has 2.35.
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_24_x86_64", "manylinux_2_28_x86_64")
 
@@ -24,8 +26,16 @@ def pinned(requirements: Path = REQUIREMENTS) -> list[str]:
     return [line for line in lines if line]
 
 
-def download(folder: Path, pythons: Sequence[str], requirements: Path = REQUIREMENTS) -> list[Path]:
-    """Wheels of everything that is pinned, for each of the Python versions; what is there already is kept.
+def needed_requirements(kinds: Collection[str]) -> list[str]:
+    """What a notebook needs beyond the image. kinds: of the baselines; the classical ones have libraries of their own."""
+    from reward_model.baselines.base import KINDS  # seconds to import
+
+    classical = any(KINDS[kind][0].startswith("reward_model.baselines.classical.") for kind in kinds)
+    return pinned() + (pinned(BASELINES) if classical else [])
+
+
+def download(folder: Path, pythons: Sequence[str], requirements: Sequence[str]) -> list[Path]:
+    """Wheels of the requirements, lines `name==version`, for each of the Python versions; what is there already is kept.
 
     Raises: InputError where pip finds no wheel.
     """
@@ -36,7 +46,7 @@ def download(folder: Path, pythons: Sequence[str], requirements: Path = REQUIREM
         for platform in PLATFORMS:
             command += ["--platform", platform]
         done = subprocess.run(
-            [*command, "--dest", str(folder), "--requirement", str(requirements)],
+            [*command, "--dest", str(folder), *requirements],
             capture_output=True,
             text=True,
             check=False,
@@ -44,7 +54,8 @@ def download(folder: Path, pythons: Sequence[str], requirements: Path = REQUIREM
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
             raise InputError(f"pip has no wheels for Python {python}: {errors[-1] if errors else done.stderr[-300:]}")
-    return sorted(folder.glob("*.whl"))
+    wanted = {(_plain(name), version) for name, version in (line.split("==") for line in requirements)}
+    return [wheel for wheel in sorted(folder.glob("*.whl")) if _name_and_version(wheel) in wanted]
 
 
 def sha256(file: Path) -> str:
@@ -52,23 +63,27 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def hashed_requirements(wheels: Sequence[Path], requirements: Path = REQUIREMENTS) -> str:
-    """The requirements with the hash of every wheel, which pip checks; wheels of several Pythons share a line.
+def hashed_requirements(wheels: Sequence[Path], requirements: Sequence[str]) -> str:
+    """A requirements file, with the hash of every wheel, which pip checks; wheels of several Pythons share a line.
 
     Raises: InputError for a requirement without a wheel.
     """
-    hashes: dict[str, list[str]] = {}
+    hashes: dict[tuple[str, str], list[str]] = {}
     for wheel in wheels:
-        name, version = wheel.name.split("-")[:2]
-        hashes.setdefault(f"{_plain(name)}=={version}", []).append(sha256(wheel))
+        hashes.setdefault(_name_and_version(wheel), []).append(sha256(wheel))
     lines = []
-    for line in pinned(requirements):
+    for line in requirements:
         name, version = line.split("==")
-        found = hashes.get(f"{_plain(name)}=={version}")
-        if not found:
+        of_line = hashes.get((_plain(name), version))
+        if not of_line:
             raise InputError("no wheel was downloaded", found=line)
-        lines.append(" \\\n    ".join([line, *(f"--hash=sha256:{value}" for value in sorted(found))]))
+        lines.append(" \\\n    ".join([line, *(f"--hash=sha256:{value}" for value in sorted(of_line))]))
     return "\n".join(lines) + "\n"
+
+
+def _name_and_version(wheel: Path) -> tuple[str, str]:
+    name, version = wheel.name.split("-")[:2]
+    return _plain(name), version
 
 
 def _plain(name: str) -> str:

@@ -21,6 +21,7 @@ DATA = (
     "arena_data/sample.csv",
     "arena_data/webpage/page.html.jinja",
     "reward_model/cli/console/commands.json",
+    "reward_model/publish/requirements-kaggle-baselines.txt",
     "reward_model/publish/requirements-kaggle.txt",
     "reward_model/publish/submit.ipynb",
     "reward_model/py.typed",
