@@ -177,7 +177,7 @@ def footprint(
 def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
     shallow = copy.deepcopy(config)
     if getattr(config, "layer_types", None):
-        shallow.layer_types = config.layer_types[:layers]
+        shallow.layer_types = (config.layer_types * layers)[:layers]  # a model may have fewer layers than are counted
     shallow.num_hidden_layers = layers
     return shallow
 

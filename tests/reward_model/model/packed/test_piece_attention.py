@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reward_model.model.packed import piece_attention, varlen_attention
 from reward_model.model.packed.piece_attention import AttentionOptions, attention, first_tokens
@@ -151,3 +152,50 @@ def test_one_call_gets_the_keys_of_each_piece(
 def test_a_cpu_or_a_cap_does_not_take_one_call() -> None:
     query = torch.randn(1, 2, 3, 8, dtype=torch.bfloat16)
     assert not varlen_attention.suits(query, None, None, 0.0)
+
+
+class SlicesGradients(TorchDispatchMode):
+    """Tokens of each gradient that a slice's backward pass writes: zeros but for the slice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens: list[int] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "slice_backward" in str(function):
+            self.tokens.append(max(args[1]))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("softcap", [None, 0.8])
+def test_no_piece_writes_a_gradient_as_long_as_the_row(softcap: float | None) -> None:
+    pack = pack_of(shares=True)
+    states = states_of(pack)
+    with SlicesGradients() as gradients:
+        attention(pack, *states, AttentionOptions(causal=True, softcap=softcap)).sum().backward()
+    longest = max(piece.shared + piece.end - piece.start for piece in pack.pieces)
+    assert all(tokens <= longest for tokens in gradients.tokens)
+    with SlicesGradients() as gradients:  # a slice of the row would have been noticed
+        states[0][:, :, 3:5].sum().backward()
+    assert gradients.tokens == [pack.pieces[-1].end] and pack.pieces[-1].end > longest
+
+
+@pytest.mark.parametrize(("capability", "knows"), [((7, 5), False), ((8, 0), True)])
+def test_below_sm80_key_heads_are_repeated(
+    capability: tuple[int, int], knows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There PyTorch's fast kernels know no key heads that several heads share, and its slow one would be taken."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    asked = piece_attention._knows_groups.__wrapped__(torch.device("cuda"))
+    assert asked == knows
+    monkeypatch.setattr(piece_attention, "_knows_groups", lambda device: asked)
+    heads: set[tuple[int, bool]] = set()
+
+    def noted(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        heads.add((key.shape[1], options["enable_gqa"]))
+        return scaled_dot_product_attention(query, key, value, **options)
+
+    monkeypatch.setattr(piece_attention, "scaled_dot_product_attention", noted)
+    pack = pack_of(shares=False)
+    assert_same(pack, AttentionOptions(causal=True), states_of(pack))
+    assert heads == ({(KEY_HEADS, True)} if knows else {(HEADS, False)})
