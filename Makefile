@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= arena_data/sample.csv
 BIN := .venv/bin
 
-.PHONY: setup demo test fuzz lint bench leaderboard scale clean
+.PHONY: setup demo test fuzz lint site bench leaderboard scale clean
 
 setup: .venv/.setup
 
@@ -44,6 +44,10 @@ lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# The documentation, in build/site: strict, and without a network.
+site: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Each is a command of its own and says in its first lines what it needs; the last three take long.
 bench: .venv/.dev

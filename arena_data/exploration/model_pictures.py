@@ -44,7 +44,7 @@ def draw_battles(figures: Figures) -> Picture | None:
             if counts.sum() > 1e-6:
                 canvas.axes.barh(places, counts, left=left, color=colour, height=0.75, label=label)
                 left = left + counts
-        canvas.axes.set_yticks(places, [shorten(row["model"]) for row in records], fontsize=8)
+        canvas.axes.set_yticks(places, [shorten(row["model"]) for row in records])
         canvas.axes.set_ylim(len(records) - 0.5, -0.5)
         canvas.axes.set_xlabel("battles")
         canvas.figure.legend(loc="outside upper right", ncols=3)
@@ -70,8 +70,8 @@ def draw_heat_map(figures: Figures) -> Picture | None:
         )
         labels = [shorten(name) for name in names]
         middles = np.arange(len(names)) + 0.5
-        canvas.axes.set_xticks(middles, labels, rotation=90, fontsize=8)
-        canvas.axes.set_yticks(middles, labels, fontsize=8)
+        canvas.axes.set_xticks(middles, labels, rotation=90)
+        canvas.axes.set_yticks(middles, labels)
         canvas.axes.invert_yaxis()
         canvas.axes.set_aspect("equal")
         bar = canvas.figure.colorbar(mesh, ax=canvas.axes, shrink=0.5, aspect=25, pad=0.02)
@@ -94,12 +94,12 @@ def draw_ranking(figures: Figures) -> Picture | None:
     rows = [row for row in ranking["models"] if row["model"] in battled]
     places = np.arange(len(rows))
     elo, low, high = (np.array([row[key] for row in rows]) for key in ("elo", "low", "high"))
-    with open_canvas("ranking", 0.7 + 0.17 * len(rows)) as canvas:
+    with open_canvas("ranking", 0.7 + 0.19 * len(rows)) as canvas:
         canvas.axes.axvline(0, color=MUTED, linewidth=1)
         canvas.axes.errorbar(
             elo, places, xerr=np.stack([elo - low, high - elo]), fmt="o", color=ACCENT, markersize=4, linewidth=1.3
         )
-        canvas.axes.set_yticks(places, [shorten(row["model"]) for row in rows], fontsize=8)
+        canvas.axes.set_yticks(places, [shorten(row["model"]) for row in rows])
         canvas.axes.set_ylim(len(rows) - 0.5, -0.5)
         canvas.axes.set_xlabel("strength, Elo points above the average model, 95 % interval")
     best = rows[0]
@@ -125,7 +125,7 @@ def draw_position(figures: Figures) -> Picture | None:
             interval_dots(canvas.axes, places + offset, [row[key] for row in records], VERDICT_COLOURS[label])
             canvas.axes.plot([], [], "o-", color=VERDICT_COLOURS[label], markersize=4, label=f"shown as {label}")
         names = ["all battles, side A", *(shorten(row["model"]) for row in records)]
-        canvas.axes.set_yticks(range(len(names)), names, fontsize=8)
+        canvas.axes.set_yticks(range(len(names)), names)
         canvas.axes.set_ylim(len(names) - 0.5, -0.5)
         canvas.axes.set_xlim(-2, 102)
         canvas.axes.set_xlabel("wins, % of decided battles")

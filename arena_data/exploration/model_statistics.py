@@ -12,7 +12,8 @@ from arena_data.exploration.measurements import Measurements
 from arena_data.exploration.ranking import ELO_PER_LOGIT, PRIOR_SD, rank_models
 from arena_data.exploration.shares import Figures, decided_share, number, share
 
-MODELS_SHOWN = 40  # in the heat map and the ranking's picture: more cannot be read
+MODELS_SHOWN = 40  # in the pictures of battles and strengths: more cannot be read
+MODELS_IN_HEAT_MAP = 25  # as many again across: its cells and letters must stay large enough
 PAIRS_SHOWN = 15
 RATIO_MINIMUM = 10  # decided battles a model needs before its win/loss ratio is listed
 
@@ -142,7 +143,7 @@ def describe_models(measured: Measurements) -> Figures:
         "self_battles": int((side_a == side_b).sum()),
         "records": records,
         "pairs": _pairs(models, side_a, side_b, verdicts),
-        "heat_map": _heat_map([record["model"] for record in records[:MODELS_SHOWN]], models, side_a, side_b),
+        "heat_map": _heat_map([record["model"] for record in records[:MODELS_IN_HEAT_MAP]], models, side_a, side_b),
         "ratios": {"minimum_decided": RATIO_MINIMUM, "models": [record["model"] for record in rated]},
         "ranking": _ranking(models, side_a, side_b, verdicts),
     }

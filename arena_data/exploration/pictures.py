@@ -10,6 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from arena_data.exploration.shares import Figures
+from arena_data.style.feature_words import feature_words
 from arena_data.webpage.drawing import (
     ACCENT,
     INK,
@@ -202,14 +203,14 @@ def draw_style(figures: Figures) -> Picture | None:
     with open_canvas("style", 0.7 + 0.21 * len(rows)) as canvas:
         canvas.axes.axvline(50, color=MUTED, linewidth=1)
         interval_dots(canvas.axes, np.arange(len(rows)), [row["won_of_decided"] for row in rows], ACCENT)
-        canvas.axes.set_yticks(range(len(rows)), [shorten(row["feature"]) for row in rows])
+        canvas.axes.set_yticks(range(len(rows)), [shorten(feature_words(row["feature"])) for row in rows])
         canvas.axes.invert_yaxis()
         canvas.axes.set_xlabel("the response with more of it wins, % of decided battles")
     first = rows[0]
     clear = first["won_of_decided"]["low"] > 0.5 or first["won_of_decided"]["high"] < 0.5
-    name, value = first["feature"], percent(first["won_of_decided"]["share"])
+    name, value = feature_words(first["feature"]), percent(first["won_of_decided"]["share"])
     title = (
-        f"Clearest: with more {name}, a response wins {value} of decided battles"
+        f"Clearest is “{name}”: with more of it, a response wins {value} of decided battles"
         if clear
         else "No style feature clearly sways the verdict"
     )

@@ -1,4 +1,4 @@
-"""The exploration page: one HTML file that needs nothing else, no network and no script.
+"""The exploration page: one HTML file that needs nothing else and no network.
 
 The numbers of `arena_data.exploration.statistics.describe` become pictures and tables, side by side, on the page of
 `arena_data.webpage.page`.
@@ -31,7 +31,7 @@ PICTURES: dict[str, Callable[[Figures], Picture | None]] = {
 
 
 NOTE = (
-    "Brackets hold 95 % Wilson intervals of shares, in percent. Decided battles are those without a tie. A soft verdict "
+    "Parentheses hold 95 % Wilson intervals of shares, in percent. Decided battles are those without a tie. A soft verdict "
     "counts by its fractions."
 )
 

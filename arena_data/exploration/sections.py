@@ -6,9 +6,11 @@ where there is nothing to show, why.
 
 from arena_data.exploration.model_statistics import MODELS_SHOWN
 from arena_data.exploration.shares import Figures, count_text, share_text, verdict_texts
+from arena_data.style.feature_words import feature_words
 from arena_data.webpage.page import Group, Section, Table
 
 ENDS_SHOWN = 10
+LEAST_BATTLES = 20  # of a model that gets a rank
 NO_LABELS = "No row has a verdict, so there are no figures on wins and ties."
 NO_NAMES = "No row names both of its models."
 
@@ -90,26 +92,45 @@ def _ranking(figures: Figures) -> Section:
         "with a term for the side shown first. Few battles say little, so a normal prior pulls every strength to the "
         f"average. Its standard deviation is {ranking['prior_sd_elo']:.0f} points. 95 % intervals are Laplace's. A model is "
         "surely above another only where their intervals are well apart.",
-        f"Being shown as A is worth {position['value']:+.0f} points [{position['low']:+.0f}, {position['high']:+.0f}].",
+        f"Being shown as A is worth {_signed(position['value'])} points ({_signed(position['low'])} to "
+        f"{_signed(position['high'])}).",
     ]
     if ranking["islands"] > 1:
         notes.append(
             f"The models form {ranking['islands']} groups that never met. Across groups the order means nothing."
         )
     if len(ranking["models"]) > MODELS_SHOWN:
-        notes.append(f"The picture shows the {MODELS_SHOWN} models with the most battles. The table shows all.")
+        notes.append(f"The picture shows the {MODELS_SHOWN} models with the most battles. The tables show all.")
+    enough = [row for row in ranking["models"] if row["battles"] >= LEAST_BATTLES]
+    few = [row for row in ranking["models"] if row["battles"] < LEAST_BATTLES]
+    groups = [
+        Group(["ranking"], [_strengths(f"Models with {LEAST_BATTLES} battles or more", enough, ranked=True)], tall=True)
+    ]
+    if few:
+        notes.append(
+            f"Models with fewer than {LEAST_BATTLES} battles have no rank. They stand in a table of their own."
+        )
+        groups.append(Group(tables=[_strengths(f"Models with fewer than {LEAST_BATTLES} battles", few, ranked=False)]))
+    return Section("ranking-section", "Ranking", notes, groups)
+
+
+def _strengths(caption: str, models: list[Figures], *, ranked: bool) -> Table:
+    """The models' strengths, the strongest first; ranks count only those of the table."""
     rows = [
         [
             row["model"],
-            str(row["rank"]),
-            f"{row['elo']:+.0f}",
-            f"[{row['low']:+.0f}, {row['high']:+.0f}]",
+            *([str(place)] if ranked else []),
+            _signed(row["elo"]),
+            f"{_signed(row['low'])} to {_signed(row['high'])}",
             count_text(row["battles"]),
         ]
-        for row in ranking["models"]
+        for place, row in enumerate(models, start=1)
     ]
-    table = Table("All models by strength", ["model", "rank", "Elo", "95 % interval", "battles"], rows)
-    return Section("ranking-section", "Ranking", notes, [Group(["ranking"], [table], tall=True)])
+    return Table(caption, ["model", *(["rank"] if ranked else []), "Elo", "95 % interval", "battles"], rows)
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.0f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _lengths(figures: Figures) -> Section:
@@ -158,7 +179,7 @@ def _sway(figures: Figures) -> Section:
     verbosity, near = figures["verbosity"], f"{100 * figures['verbosity']['near_means_within']:.0f} %"
     buckets = [
         [
-            f"{row['from']:+,.0f} to {row['to']:+,.0f}".replace("-", "−"),
+            f"{row['from']:+,.0f} to {row['to']:+,.0f}".replace("-", "\N{MINUS SIGN}"),
             f"{row['battles']:,}",
             *verdict_texts(row["verdicts"]),
         ]
@@ -193,7 +214,7 @@ def _sway(figures: Figures) -> Section:
         "ties where neither does",
     ]
     style = [
-        [row["feature"], row["note"], count_text(row["battles"]), share_text(row["won_of_decided"])]
+        [feature_words(row["feature"]), row["note"], count_text(row["battles"]), share_text(row["won_of_decided"])]
         for row in figures["style"]
         if row["battles"]
     ]

@@ -80,7 +80,7 @@ def share_text(share: Figures) -> str:
     if share["share"] is None:
         return "–"
     # No line break within: a wrapped interval is hard to read down a column.
-    return f"{percent(share['share'])} [{100 * share['low']:.0f}, {100 * share['high']:.0f}]".replace(
+    return f"{percent(share['share'])} ({100 * share['low']:.0f} to {100 * share['high']:.0f})".replace(
         " ", "\N{NO-BREAK SPACE}"
     )
 

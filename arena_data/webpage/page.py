@@ -2,27 +2,34 @@
 
 A section holds notes, groups and folds; a group holds pictures and the tables that stand beside them; a fold is a line
 that opens to texts. All that comes from the data is escaped by Jinja; the only markup let through is the pictures',
-whose text matplotlib has escaped. A content security policy forbids the page every script and every request, should
-that ever fail.
+whose text matplotlib has escaped. Should that ever fail, a content security policy forbids the page every request and
+every script but the one that sorts tables, which it knows by its hash.
+
+Source: hashes in https://www.w3.org/TR/CSP3/#framework-directive-source-list.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from arena_data.webpage.drawing import Picture
 
 
 @dataclass(frozen=True)
 class Table:
-    """caption; heads: one a column; rows: cells as text, the first names the row; wordy: the second is a sentence."""
+    """caption; heads: one a column; rows: cells as text, the first names the row; wordy: the second is a sentence;
+    greyed: places of rows that rest on too few battles."""
 
     caption: str
     heads: list[str]
     rows: list[list[str]]
     wordy: bool = False
+    greyed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,41 @@ class Tile:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A question that the page answers at its top. state: good, unsure or bad; why: the figures behind the answer."""
+
+    question: str
+    state: str
+    answer: str
+    why: str
+
+
+# Sorts a table by the column whose head is pressed. It reads and moves cells of the page, and nothing else.
+SORTING = """
+for (const head of document.querySelectorAll("thead th[data-sorts]")) {
+  const button = head.querySelector("button");
+  button.hidden = false;
+  head.querySelector("span").hidden = true;
+  button.addEventListener("click", () => {
+    const body = head.closest("table").tBodies[0], column = head.cellIndex;
+    const down = head.getAttribute("aria-sort") !== "descending";
+    const key = (row) => {
+      const text = row.cells[column].textContent.trim();
+      const number = parseFloat(text.replaceAll(",", "").replaceAll("\u2212", "-").replace(/^[×+]/, ""));
+      return [Number.isNaN(number) ? -Infinity : number, text];
+    };
+    const rows = [...body.rows].map((row) => [key(row), row]);
+    rows.sort((a, b) => a[0][0] - b[0][0] || a[0][1].localeCompare(b[0][1]));
+    if (down) rows.reverse();
+    for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    body.append(...rows.map((pair) => pair[1]));
+  });
+}
+"""
+
+
 def render_page(
     title: str,
     subtitle: str,
@@ -68,8 +110,16 @@ def render_page(
     note: str,
     sections: Sequence[Section],
     pictures: Mapping[str, Picture | None],
+    lead: str = "",
+    answers: Sequence[Answer] = (),
 ) -> str:
-    """The page as HTML. note: how to read its figures; pictures: by the names that the sections' groups use."""
+    """The page as HTML.
+
+    Args:
+        note: how to read its figures.
+        pictures: by the names that the sections' groups use.
+        lead: the page's answer in a sentence; answers: what it rests on.
+    """
     environment = Environment(
         loader=FileSystemLoader(str(files("arena_data.webpage"))),
         autoescape=True,
@@ -77,5 +127,15 @@ def render_page(
         trim_blocks=False,
     )
     return environment.get_template("page.html.jinja").render(
-        title=title, subtitle=subtitle, tiles=tiles, note=note, sections=sections, pictures=pictures
+        title=title,
+        subtitle=subtitle,
+        tiles=tiles,
+        note=note,
+        sections=sections,
+        pictures=pictures,
+        lead=lead,
+        answers=answers,
+        script=Markup(SORTING),  # noqa: S704 - a constant of this module
+        # The policy lets this script run, by its hash, and no other.
+        script_hash=base64.b64encode(hashlib.sha256(SORTING.encode()).digest()).decode(),
     )

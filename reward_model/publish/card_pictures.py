@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from arena_data.webpage.drawing import ACCENT, GRID, MUTED, VERDICT_COLOURS
-from reward_model.report.audit_pictures import changed_rows
+from reward_model.report.numbers import changed_rows
 from reward_model.run_directory.settings import BIAS, RELIABILITY
 
 Figures = dict[str, Any]

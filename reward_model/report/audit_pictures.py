@@ -7,6 +7,7 @@ import numpy as np
 
 from arena_data.webpage.drawing import ACCENT, MUTED, VERDICT_COLOURS, Picture, open_canvas, shorten
 from reward_model.audit.observed import LEAST_BATTLES
+from reward_model.report.numbers import changed_rows
 from reward_model.report.quality_pictures import dots
 from reward_model.report.text import is_clear, signed
 
@@ -26,12 +27,6 @@ def observed_rows(audit: Figures) -> list[tuple[str, Figures]]:
             for row in audit[family]["observed"]
         ),
     ]
-
-
-def changed_rows(audit: Figures) -> list[Figures]:
-    """Every change of text that was tried on a battle."""
-    families = ("verbosity", "formatting", "self_promotion")
-    return [row for family in families for row in audit[family]["changed"] if row["battles"]]
 
 
 def _frame(canvas: Any, names: list[str]) -> None:

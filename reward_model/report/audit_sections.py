@@ -4,7 +4,8 @@ from typing import Any
 
 from arena_data.webpage.page import Group, Section, Table
 from reward_model.audit.probes import PROBES
-from reward_model.report.audit_pictures import changed_rows, observed_rows
+from reward_model.report.audit_pictures import observed_rows
+from reward_model.report.numbers import changed_rows
 from reward_model.report.text import percent_text, plain, points_text
 
 Figures = dict[str, Any]
@@ -130,7 +131,7 @@ def audit_sections(figures: Figures) -> list[Section]:
     return [
         Section(
             "sway-section",
-            "What sways the model, and what sways people",
+            "What sways it, and what sways people?",
             notes,
             [
                 Group(["audit-observed"], [_position(audit, closed)]),
@@ -140,13 +141,13 @@ def audit_sections(figures: Figures) -> list[Section]:
         ),
         Section(
             "changes-section",
-            "Effect of formatting alone",
+            "What does dress alone win?",
             [_CHANGED_NOTE],
             [Group(["audit-changed"], [_what_was_done(audit)], tall=True), Group(tables=[_changed(audit, closed)])],
         ),
         Section(
             "languages-section",
-            "Languages",
+            "How does it differ by language?",
             language_notes,
             [Group(["audit-language"]), Group(tables=[_languages(audit)])],
         ),

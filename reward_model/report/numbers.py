@@ -64,6 +64,12 @@ def best_peer(quality: Figures) -> tuple[str, Figures] | None:
     return min(quality["peers"].items(), key=lambda item: item[1]["log_loss"]["value"], default=None)
 
 
+def changed_rows(audit: Figures) -> list[Figures]:
+    """Every change of text that was tried on a battle."""
+    families = ("verbosity", "formatting", "self_promotion")
+    return [row for family in families for row in audit[family]["changed"] if row["battles"]]
+
+
 def describe_calibration(data: ReportData, resampling: Resampling) -> Figures:
     """Reliability curves of each verdict, and calibration errors, after calibration and, where there was one, before."""
     verdicts, groups = data.verdicts, data.groups

@@ -6,14 +6,14 @@
 
 Battles and predictions become figures (`reward_model.report.numbers`), figures become text (`report_sections`,
 `audit_sections`) and pictures (`report_pictures`, `audit_pictures`), and these become the page of `arena_data.webpage.page`,
-which holds no script, asks for nothing, and shows what the data holds as text.
+which asks for nothing, and shows what the data holds as text.
 """
 
 import os
 from typing import Any
 
 from arena_data.file_io import write_atomically
-from arena_data.webpage.page import render_page
+from arena_data.webpage.page import Answer, render_page
 from reward_model.evaluation.resampling import Resampling
 from reward_model.report.audit_pictures import AUDIT_PICTURES
 from reward_model.report.audit_sections import audit_sections
@@ -28,6 +28,7 @@ from reward_model.report.numbers import (
 )
 from reward_model.report.quality_pictures import PICTURES
 from reward_model.report.quality_sections import NOTE, head_tiles, report_sections, surprising_section
+from reward_model.report.verdict import verdict
 
 Figures = dict[str, Any]
 
@@ -35,7 +36,7 @@ Figures = dict[str, Any]
 def report_json(data: ReportData) -> Figures:
     """All figures of the page as strings, numbers, None, lists and dicts, none of them NaN."""
     resampling = Resampling(data.groups)
-    return {
+    figures = {
         "battles": len(data.battles),
         "prompts": len(set(data.groups)),
         "facts": {name: str(value) for name, value in data.facts.items()},
@@ -48,19 +49,22 @@ def report_json(data: ReportData) -> Figures:
         "ranking": describe_ranking(data),
         "surprising": describe_surprising(data),
     }
+    return {"verdict": verdict(figures), **figures}
 
 
 def render_report(data: ReportData, figures: Figures) -> str:
     """The page as HTML. figures: as `report_json` gives them for the same data."""
     sections = [*report_sections(figures), *audit_sections(figures), surprising_section(figures, data.battles)]
-    resampling = {name: draw(figures) for name, draw in {**PICTURES, **AUDIT_PICTURES}.items()}
+    pictures = {name: draw(figures) for name, draw in {**PICTURES, **AUDIT_PICTURES}.items()}
     return render_page(
         title="Can this model be trusted?",
         subtitle=" · ".join(f"{name}: {value}" for name, value in figures["facts"].items()),
         tiles=head_tiles(figures),
         note=NOTE,
         sections=sections,
-        pictures=resampling,
+        pictures=pictures,
+        lead=figures["verdict"]["sentence"],
+        answers=[Answer(**answer) for answer in figures["verdict"]["answers"]],
     )
 
 

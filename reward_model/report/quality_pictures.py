@@ -146,7 +146,9 @@ def draw_slices(kind: str, figures: Figures) -> Picture | None:
     whole = figures["quality"]["metrics"]["log_loss"]["value"]
     with open_canvas(f"slices-{kind}", 0.75 + 0.26 * len(rows)) as canvas:
         canvas.axes.axvline(whole, color=MUTED, linewidth=1, linestyle="--")
-        dots(canvas.axes, np.arange(len(rows)), [row["log_loss"] for row in rows], ACCENT)
+        many = np.array([row["log_loss"]["battles"] >= LEAST_BATTLES for row in rows])
+        for places, colour in ((np.flatnonzero(many), ACCENT), (np.flatnonzero(~many), GRID)):
+            dots(canvas.axes, places, [rows[place]["log_loss"] for place in places], colour)
         canvas.axes.set_yticks(range(len(rows)), [shorten(row["name"], 30) for row in rows])
         canvas.axes.set_ylim(len(rows) - 0.5, -0.5)
         canvas.axes.set_xlabel("log loss (dashed: all battles)")
@@ -180,7 +182,7 @@ def draw_model_ranking(figures: Figures) -> Picture | None:
         canvas.axes.axvline(0, color=MUTED, linewidth=1)
         dots(canvas.axes, places - 0.17, ends("people"), MUTED, hollow=True, label="people")
         dots(canvas.axes, places + 0.17, ends("predicted"), ACCENT, label="this model")
-        canvas.axes.set_yticks(places, [shorten(row["model"]) for row in shown], fontsize=8)
+        canvas.axes.set_yticks(places, [shorten(row["model"]) for row in shown])
         canvas.axes.set_ylim(len(shown) - 0.5, -0.5)
         canvas.axes.set_xlabel("strength, Elo points above the average model")
         canvas.figure.legend(loc="outside upper right", ncols=2)

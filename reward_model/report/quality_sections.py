@@ -8,13 +8,14 @@ import datasets
 from arena_data.schema import LABELS
 from arena_data.webpage.drawing import percent
 from arena_data.webpage.page import Fold, Group, Section, Table, Tile
+from reward_model.audit.observed import LEAST_BATTLES
 from reward_model.report.numbers import best_peer
 from reward_model.report.text import gain_text, is_clear, number_text, percent_text, plain, signed
 
 Figures = dict[str, Any]
 
 NOTE = (
-    "Brackets hold 95 % intervals, bootstrapped over prompts. Log loss is in nats a battle, and less is better: it is "
+    "Parentheses hold 95 % intervals, bootstrapped over prompts. Log loss is in nats a battle, and less is better: it is "
     "1.0986 for a model that always says a third each. A gain is positive where this model is better."
 )
 TEXT_SHOWN = 3000  # characters of a prompt or response in a fold
@@ -84,7 +85,7 @@ def _quality(figures: Figures) -> Section:
         notes.append(f"There are too few battles to tell the model apart from: {', '.join(unclear)}.")
     return Section(
         "quality-section",
-        "Quality",
+        "How good are its predictions?",
         notes,
         [
             Group(
@@ -116,7 +117,7 @@ def _calibration(figures: Figures) -> Section:
     ]
     return Section(
         "calibration-section",
-        "Calibration",
+        "Do its probabilities come true?",
         notes,
         [
             Group([f"reliability-{label.lower()}" for label in LABELS]),
@@ -148,19 +149,23 @@ def _slices(figures: Figures) -> Section:
             for row in figures["slices"].get(kind, [])
         ]
         heads = [head, "battles", "log loss", "gain over prior"]
-        groups.append(Group([f"slices-{kind}"], [Table(caption, heads, rows)]))
+        few = {
+            at for at, row in enumerate(figures["slices"].get(kind, [])) if row["log_loss"]["battles"] < LEAST_BATTLES
+        }
+        groups.append(Group([f"slices-{kind}"], [Table(caption, heads, rows, greyed=frozenset(few))]))
     notes = [
         "Hard battles have a higher log loss for every model. The gain over the class prior of the same battles shows what "
-        "the model adds there."
+        "the model adds there.",
+        f"Groups of fewer than {LEAST_BATTLES} battles are grey: their figures say little.",
     ]
-    return Section("slices-section", "Errors by kind of battle", notes, groups)
+    return Section("slices-section", "Where does it err most?", notes, groups)
 
 
 def _ranking(figures: Figures) -> Section:
     ranking = figures["ranking"]
     if ranking is None:
         return Section(
-            "ranking-section", "Ranking of the compared models", ["No battle names two different models."], []
+            "ranking-section", "Does it rank models as people do?", ["No battle names two different models."], []
         )
     rows = [
         [
@@ -178,7 +183,7 @@ def _ranking(figures: Figures) -> Section:
     ]
     table = Table("All models by strength", ["model", "battles", "people: rank, Elo", "this model", "difference"], rows)
     return Section(
-        "ranking-section", "Ranking of the compared models", notes, [Group(["model-ranking"], [table], tall=True)]
+        "ranking-section", "Does it rank models as people do?", notes, [Group(["model-ranking"], [table], tall=True)]
     )
 
 

@@ -23,11 +23,11 @@ def signed(value: float | None, digits: int = 1) -> str:
 
 def _with_interval(value: str, low: str, high: str) -> str:
     # No line break within: a wrapped interval is hard to read down a column.
-    return value if low == "–" else f"{value}{_SPACE}[{low},{_SPACE}{high}]"
+    return value if low == "–" else f"{value}{_SPACE}({low}{_SPACE}to{_SPACE}{high})"
 
 
 def number_text(estimate: Estimate, digits: int = 3) -> str:
-    """value [low, high], as they are."""
+    """value (low to high), as they are."""
     return _with_interval(*(plain(estimate[key], digits) for key in ("value", "low", "high")))
 
 
@@ -39,7 +39,7 @@ def gain_text(estimate: Estimate | None, digits: int = 3) -> str:
 
 
 def points_text(estimate: Estimate | None) -> str:
-    """An effect in win share as points of a hundred: +4.3 [+3.7, +5.0]."""
+    """An effect in win share as points of a hundred: +4.3 (+3.7 to +5.0)."""
     if estimate is None:
         return "–"
     scaled = {key: None if estimate[key] is None else 100 * estimate[key] for key in ("value", "low", "high")}
@@ -47,7 +47,7 @@ def points_text(estimate: Estimate | None) -> str:
 
 
 def percent_text(estimate: Estimate) -> str:
-    """A share: 31.2 % [28, 34]."""
+    """A share: 31.2 % (28 to 34)."""
     ends = [percent(estimate[key], 0).removesuffix(" %") for key in ("low", "high")]
     return _with_interval(percent(estimate["value"]).replace(" ", _SPACE), *ends)
 

@@ -226,7 +226,7 @@ def test_command_writes_page_and_json(hostile: Path, tmp_path: Path, capsys: pyt
     assert json.loads(output.out)["overview"]["battles"] == 3
     assert "A 33.3 %" in output.err and "3 models" in output.err and str(page) in output.err
     text = page.read_text()
-    assert "<script" not in text.lower() and "&lt;script&gt;" in text
+    assert text.lower().count("<script") == 1 and "&lt;script&gt;" in text  # the one that sorts tables
     assert not re.search(r"""(src|href)=["'](?!#)""", text) and "@import" not in text and "url(h" not in text
     assert {path.name for path in tmp_path.iterdir()} == {"battles.jsonl", "eda.html"}
 
@@ -259,7 +259,7 @@ def test_page_opens_in_a_browser_without_script_or_request(hostile: Path, tmp_pa
     assert main([str(hostile), "--report", str(page), "--num_proc", "1"]) == 0
     seen = visit(page, tmp_path / "profile")
     assert "<title>Battles at a glance</title>" in seen.dom and "<svg" in seen.dom
-    assert "&lt;script&gt;" in seen.dom and "<script" not in seen.dom
+    assert "&lt;script&gt;" in seen.dom and seen.dom.count("<script") == 1
     assert not seen.console  # a script's error, or a request that the page's policy refused
     assert seen.requests == ["/eda.html"]
 

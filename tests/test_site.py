@@ -1,0 +1,55 @@
+"""The documentation builds strictly, without a network, and asks nothing of another machine."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.prose import ROOT
+
+# Attributes by which a browser loads something by itself; a link that a reader follows is none.
+LOADED = re.compile(r"""<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=["']?(https?:)?//[^"'>\s]+""")
+MOST_BYTES = 600_000
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    # A proxy that nobody listens on: what would need a network fails.
+    environment = {
+        **os.environ,
+        "NO_MKDOCS_2_WARNING": "1",
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+def test_every_page_of_docs_is_in_the_site(site: Path) -> None:
+    assert {page.with_suffix(".html").name for page in (ROOT / "docs").glob("*.md")} <= {
+        p.name for p in site.glob("*.html")
+    }
+
+
+def test_no_page_loads_anything_from_another_machine(site: Path) -> None:
+    outside = [
+        (page.name, hit.group(0)) for page in site.rglob("*.html") for hit in LOADED.finditer(page.read_text("utf-8"))
+    ]
+    canonical = [hit for hit in outside if 'rel="canonical"' not in hit[1]]
+    assert not canonical
+
+
+def test_no_page_is_heavy(site: Path) -> None:
+    heavy = {page.name: page.stat().st_size for page in site.rglob("*.html") if page.stat().st_size > MOST_BYTES}
+    assert not heavy
+
+
+def test_the_python_page_shows_what_a_function_takes(site: Path) -> None:
+    page = (site / "api.html").read_text("utf-8")
+    assert "from_pretrained" in page and "batch_tokens" in page and "Raises" in page
