@@ -33,7 +33,7 @@ from reward_model.train.checkpoints.main_process import on_main_process
 from reward_model.train.checkpoints.resuming import checkpoint_to_resume, write_settings
 from reward_model.train.compose import compose
 from reward_model.train.device_figures import NotFiniteError
-from reward_model.train.finish import finish_run
+from reward_model.train.finish import doubt, finish_run
 from reward_model.train.folds import finish_folds, fold_directory
 from reward_model.train.progress import show_progress
 from reward_model.train.settings.checks import check_settings, engine_of, tokenizer_note, whole_max_length
@@ -148,12 +148,16 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     run.trainer.train(resume_from_checkpoint=checkpoint)
 
     # 5. Calibration on battles that training has not seen, and the artefact.
-    metrics = finish_run(run.trainer, run.data, model_arguments)
+    style_log_loss = None if run.style_fit is None else run.style_fit.log_loss
+    metrics = finish_run(run.trainer, run.data, model_arguments, style_log_loss)
     if run.trainer.is_world_process_zero():
+        low, high = metrics["intervals"].get("log_loss", (float("nan"), float("nan")))
         print(
-            f"held-out log loss {metrics['log_loss']:.4f}, accuracy {metrics['accuracy']:.3f}"
-            f" (class prior {metrics['class_prior_log_loss']:.4f}, ln 3 = 1.0986); run in {config.output_dir}"
+            f"validation log loss {metrics['log_loss']:.4f} ({low:.4f} to {high:.4f}), accuracy {metrics['accuracy']:.3f}"
+            f" (class prior {metrics['class_prior_log_loss']:.4f}); run in {config.output_dir}"
         )
+        if warning := doubt(metrics):
+            print(warning)
 
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:

@@ -1,12 +1,47 @@
-"""The model card's sections on calibration and bias, as Markdown, of the run and of a report's figures."""
+"""The model card's sections with figures, as Markdown: of the validation battles, of calibration, and of bias."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from reward_model.calibration.calibration import Calibration
-from reward_model.run_directory.settings import BIAS, RELIABILITY
+from reward_model.evaluation.quality import SHOWN
+from reward_model.run_directory.curves import CLASS_PRIOR, STYLE_ALONE, is_number
+from reward_model.run_directory.settings import BIAS, METRICS, RELIABILITY
 
 Figures = Mapping[str, Any]
+
+# Entries of metrics.json in words, in the order of the card. Counts are whole numbers, shares are percents.
+_WORDS = {
+    **SHOWN,
+    "log_loss_uncalibrated": "log loss before calibration",
+    CLASS_PRIOR: "log loss of the class prior",
+    STYLE_ALONE: "log loss of style alone, cross-validated on the training battles",
+}
+_SHARES = {"tie_rate_predicted": "ties predicted", "tie_rate_seen": "ties seen"}
+_COUNTS = {"battles": "validation battles", "train_battles": "training battles"}
+_CHOSEN = (
+    "These battles also chose the checkpoint, so a new set of battles is the better judge (`predict.py --report`)."
+)
+
+
+def figures_section(metrics: Figures) -> str:
+    """Validation figures with intervals, in words and three digits; where they are where nothing is a number."""
+    rows = []
+    for key, words in {**_WORDS, **_SHARES, **_COUNTS}.items():
+        if is_number(value := metrics.get(key)):
+            shown = f"{value:,.0f}" if key in _COUNTS else f"{100 * value:.1f} %" if key in _SHARES else f"{value:.3f}"
+            rows.append(f"| {words} | {shown} | {_interval_of(metrics.get('intervals'), key)} |")
+    note = "Every battle was predicted by a fold that had not seen it." if "folds" in metrics else _CHOSEN
+    lines = ["## Validation figures", "", note, "", "| figure | value | 95 % interval |", "| --- | --- | --- |", *rows]
+    return "\n".join(lines) if rows else f"## Validation figures\n\nSee {METRICS}."
+
+
+def _interval_of(intervals: Any, key: str) -> str:
+    """Both ends in three digits; nothing for what is no interval, since metrics.json may come from anyone."""
+    ends = intervals.get(key) if isinstance(intervals, dict) else None
+    if not isinstance(ends, list) or len(ends) != 2 or not all(map(is_number, ends)):
+        return ""
+    return f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def calibration_section(calibration: Calibration, report: Figures | None, pictures: Collection[str]) -> str:
@@ -18,7 +53,7 @@ def calibration_section(calibration: Calibration, report: Figures | None, pictur
     lines = ["## Calibration", "", f"{fitted}.", ""]
     if report:
         quality, errors = report["quality"]["metrics"], report["calibration"]["after"]["errors"]
-        rows = {name.replace("_", " "): value for name, value in {**quality, **errors}.items()}
+        rows = {_WORDS.get(name, name.replace("_", " ")): value for name, value in {**quality, **errors}.items()}
         lines += [f"On {report['battles']:,} labelled battles, with 95 % intervals resampled by prompt:", ""]
         lines += ["| figure | value | interval |", "| --- | --- | --- |"]
         lines += [f"| {name} | {_number(value['value'])} | {_interval(value)} |" for name, value in rows.items()]
@@ -55,11 +90,11 @@ def bias_section(report: Figures | None, pictures: Collection[str]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _interval(figure: Figures) -> str:
-    return "–" if figure["low"] is None else f"{figure['low']:.4f} to {figure['high']:.4f}"
+    return "–" if figure["low"] is None else f"{figure['low']:.3f} to {figure['high']:.3f}"
 
 
 def _points(figure: Figures) -> str:

@@ -1,4 +1,4 @@
-"""The model card of a run, as the Hub reads it, and the picture of its learning curves.
+"""The model card of a run, as the Hub reads it.
 
 The card says what the model predicts, how well, how it is loaded and where not to trust it. Names come from whoever
 trained, so they are escaped, and no path of the machine is shown. Calibration and bias are in
@@ -9,11 +9,9 @@ https://huggingface.co/docs/hub/model-cards#evaluation-results.
 """
 
 import html
-import io
 import json
-import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,35 +19,9 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from reward_model.calibration.calibration import Calibration
-from reward_model.run_directory.card_sections import bias_section, calibration_section
-from reward_model.run_directory.settings import CURVES, METRICS, RewardModelConfig
-
-
-def curves_png(log_history: Sequence[Mapping[str, Any]], class_prior: float | None) -> bytes | None:
-    """A PNG of training loss and held-out log loss against the step, the class prior as a line; None without losses."""
-    from matplotlib.figure import Figure  # reading a run needs none of it
-
-    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    styles: dict[str, tuple[str, dict[str, Any]]] = {
-        "loss": ("training loss", {"color": "#8b8f96", "linewidth": 1.2}),
-        "eval_log_loss": ("held-out log loss", {"color": "#0072b2", "marker": "o", "markersize": 4}),
-    }
-    for key, (label, style) in styles.items():
-        points = [(row["step"], row[key]) for row in log_history if is_number(row.get(key)) and "step" in row]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=label, **style)
-    if not axes.lines:
-        return None
-    if class_prior is not None:
-        axes.axhline(class_prior, color="#d55e00", linestyle="--", label=f"class prior, {class_prior:.4f}")
-    axes.set(xlabel="optimizer step", ylabel="log loss, nats per battle", title="Learning curves")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", metadata={"Software": None})  # the canvas is Agg's, whatever the backend
-    return image.getvalue()
+from reward_model.run_directory.card_sections import bias_section, calibration_section, figures_section
+from reward_model.run_directory.curves import is_number
+from reward_model.run_directory.settings import CURVES, RewardModelConfig
 
 
 @dataclass(frozen=True)
@@ -116,8 +88,6 @@ The model gives probabilities for head-to-head battles between chat models, such
 separate encoding it also gives a scalar reward for choosing or training responses. It does not judge truth or safety.
 It does not measure the taste of one person.
 
-## Held-out figures
-
 {figures}
 {curves}
 ## Training data
@@ -128,6 +98,8 @@ It does not measure the taste of one person.
 {bias}## Loading
 
 This project's code gives all three probabilities and the reward:
+
+    pip install arena-reward-model
 
 ```python
 from reward_model import RewardModel
@@ -141,8 +113,11 @@ Stock libraries give the score alone, without ties, style head and calibration:
 
 ```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+run = {run}
 {load}
 tokenizer = AutoTokenizer.from_pretrained(run)
+text = "…"  # laid out as the training battles were, see below
 score = model(**tokenizer(text, return_tensors="pt")).logits[0, 0]
 ```
 
@@ -170,14 +145,12 @@ def model_card(
     """README.md with the front matter the Hub reads. Names are escaped, and a directory is shown by its last part.
 
     Args:
-        metrics: held-out figures; numbers at the top level are shown.
+        metrics: figures of the validation battles.
         pictures: names of those that lie beside the card.
         details: what the run does not know.
     """
     details = details or CardDetails()
     base = shown_name(config.base_model)
-    rows = [f"| {_escaped(name)} | {value:.6g} |" for name, value in metrics.items() if is_number(value)]
-    figures = "\n".join(["| figure | value |", "| --- | --- |", *rows]) if rows else f"See {METRICS}."
     revision = f"revision={json.dumps(config.base_model_revision)}, " if config.base_model_revision else ""
     bias = bias_section(details.report, pictures)
     return _CARD.format(
@@ -187,7 +160,7 @@ def model_card(
         tie_link=config.tie_link,
         max_length=config.max_length,
         style="with a style head" if config.style else "no style head",
-        figures=figures,
+        figures=figures_section(metrics),
         curves=f"\n![Learning curves]({CURVES})\n" if CURVES in pictures else "",
         data=_training_data(metrics, details),
         calibration=calibration_section(calibration, details.report, pictures),
@@ -233,7 +206,7 @@ def _training_data(metrics: Mapping[str, Any], details: CardDetails) -> str:
     lines = [f"Battles with people's votes{f', from {names}' if names else ''}."]
     if is_number(count := metrics.get("train_battles")):
         lines.append(f"Trained on {count:,} battles. Duplicates were left out.")
-        lines.append("No prompt is in two of the training, held-out and calibration parts.")
+        lines.append("No prompt is in two of the training, validation and calibration parts.")
     prior = metrics.get("prior")
     if isinstance(prior, list) and len(prior) == 3 and all(map(is_number, prior)):
         a, b, tie = (f"{100 * share:.1f} %" for share in prior)
@@ -254,8 +227,3 @@ def _escaped(text: str) -> str:
     """On one line, with nothing that Markdown or HTML would read."""
     one_line = html.escape(" ".join(text.split()))
     return re.sub(r"[|`*\[\]\\]", lambda match: f"&#{ord(match[0])};", one_line)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value can be shown as a figure: finite, and neither text nor a truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -19,7 +19,8 @@ from arena_data.errors import InputError
 from arena_data.file_io import json_text, make_readable, write_atomically, write_bytes_atomically
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
-from reward_model.run_directory.model_card import curves_png, is_number, model_card
+from reward_model.run_directory.curves import curves_png
+from reward_model.run_directory.model_card import model_card
 from reward_model.run_directory.settings import (
     CALIBRATION,
     CARD,
@@ -30,9 +31,6 @@ from reward_model.run_directory.settings import (
     STYLE,
     RewardModelConfig,
 )
-
-# The entry of `metrics` that the curves are held against: what one learns from the verdicts' shares alone.
-CLASS_PRIOR = "class_prior_log_loss"
 
 
 def write_run(
@@ -46,8 +44,7 @@ def write_run(
     """Writes a run's own files beside those of the model and the tokenizer, making the directory where needed.
 
     Args:
-        metrics: held-out figures; numbers at the top level are the model card's headline, `class_prior_log_loss` the
-            line in the curves. NaN and infinities become null.
+        metrics: figures of the validation battles, for the model card and the curves. NaN and infinities become null.
         log_history: `trainer.state.log_history`; without a loss in it there are no curves.
 
     Raises: ValueError for a style head that the settings do not speak of, or the reverse; InputError where a file
@@ -58,8 +55,7 @@ def write_run(
             f"settings say style={config.style}, but a style head is {'missing' if config.style else 'given'}"
         )
     plain = _plain(metrics)
-    prior = plain.get(CLASS_PRIOR)
-    curves = curves_png(log_history, prior if is_number(prior) else None)
+    curves = curves_png(log_history, plain, Path(directory).resolve().name)
     texts = {
         CALIBRATION: json_text(calibration.to_json()),
         METRICS: json_text(plain),

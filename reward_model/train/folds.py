@@ -13,6 +13,7 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -27,7 +28,7 @@ from reward_model.run_directory.reading import read_run
 from reward_model.run_directory.settings import CALIBRATION, CARD, CONFIG, CURVES, METRICS, MODEL_FILES, STYLE
 from reward_model.run_directory.writing import begin_run, write_run
 from reward_model.train.checkpoints.resuming import SETTINGS
-from reward_model.train.finish import HELD_OUT, held_out_metrics
+from reward_model.train.finish import HELD_OUT, validation_metrics
 
 OUT_OF_FOLD = "out_of_fold.csv"
 # Of one fold alone, and written anew or left out; the rest of its files are configuration and tokenizer.
@@ -39,7 +40,7 @@ def fold_directory(output_dir: str | Path, fold: int) -> Path:
     return Path(output_dir) / f"fold_{fold}"
 
 
-def finish_folds(output_dir: str, num_folds: int, battles: datasets.Dataset) -> dict[str, float]:
+def finish_folds(output_dir: str, num_folds: int, battles: datasets.Dataset) -> dict[str, Any]:
     """Joins the folds' predictions, averages their weights, and writes a run directory; returns the out-of-fold figures.
 
     Args:
@@ -54,10 +55,12 @@ def finish_folds(output_dir: str, num_folds: int, battles: datasets.Dataset) -> 
     fitted = calibration.fit(log_probs, verdicts, list(battles["group"]))
 
     prior = verdicts.mean(axis=0)
-    figures = held_out_metrics(log_probs, verdicts, prior) | {"train_battles": len(battles)}
+    figures = validation_metrics(log_probs, verdicts, prior, list(battles["group"])) | {"train_battles": len(battles)}
     # Each battle under a map that has not seen it; the two before are of the folds' models, not of their mean.
     figures["log_loss_uncalibrated"] = figures["log_loss"]
-    figures["log_loss"] = fitted.log_loss_after if fitted.log_loss_after is not None else figures["log_loss"]
+    if fitted.log_loss_after is not None:
+        figures["log_loss"] = fitted.log_loss_after
+        del figures["intervals"]["log_loss"]  # it was of the uncalibrated predictions
     begin_run(output_dir, runs[0].config.model_type)
     _average_model(folders, Path(output_dir), MODEL_FILES[runs[0].config.model_type][-1])
     heads = [run.style for run in runs if run.style is not None]

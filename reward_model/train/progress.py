@@ -32,7 +32,7 @@ class Progress(ProgressCallback):
         bar.set_postfix({name: _short(logs[key]) for key, name in SHOWN.items() if key in logs}, refresh=False)
         if "eval_log_loss" in logs:
             epoch, log_loss, accuracy = (float(logs.get(key, 0)) for key in ("epoch", "eval_log_loss", "eval_accuracy"))
-            bar.write(f"epoch {epoch:.2f}: held-out log loss {log_loss:.4f}, accuracy {accuracy:.3f}")
+            bar.write(f"epoch {epoch:.2f}: validation log loss {log_loss:.4f}, accuracy {accuracy:.3f}")
 
 
 def show_progress(trainer: Any) -> None:
@@ -126,6 +126,10 @@ def evaluation_output(
         figures = figures_of(log_probs, labels, margin)
         metrics = {f"{prefix}_{name}": value.item() for name, value in figures.items()}
         metrics[f"{prefix}_loss"] = metrics[f"{prefix}_log_loss"]
+        losses = cross_entropy(log_probs, labels)
+        metrics[f"{prefix}_log_loss_standard_error"] = (
+            (losses.std() / len(losses) ** 0.5).item() if len(losses) > 1 else 0.0
+        )
     return EvalLoopOutput(
         predictions=log_probs.numpy(),
         label_ids=None if labels is None else labels.numpy(),

@@ -82,7 +82,7 @@ def test_two_machines_train_one_model(folder: Path, backbone: str) -> None:
     ]
     said = [launcher.communicate(timeout=250) for launcher in launchers]
     assert [launcher.returncode for launcher in launchers] == [0, 0], said
-    assert [text.count("held-out log loss") for text, _ in said] == [1, 0]
+    assert [text.count("validation log loss") for text, _ in said] == [1, 0]
     assert processes(output) == 2
     one = alone(folder, backbone, "lora")
     losses, weights = scale.differences(scale.read(one), scale.read(output))

@@ -15,7 +15,7 @@ from reward_model.report.data import PRIOR, ReportData
 from reward_model.report.page import report_json
 from reward_model.report.quality_sections import head_tiles
 from reward_model.run_directory.card_sections import calibration_section
-from reward_model.train.finish import held_out_metrics
+from reward_model.train.finish import validation_metrics
 
 SHARES = np.array([0.4, 0.35, 0.25])
 
@@ -39,15 +39,16 @@ def test_one_run_has_one_set_of_figures(battles: datasets.Dataset, log_probs: np
     report = report_json(data)
     line = quality_line(battles, log_probs)
     card = calibration_section(Calibration(), report, [])
-    metrics: Any = held_out_metrics(log_probs, data.verdicts, SHARES)
+    metrics: Any = validation_metrics(log_probs, data.verdicts, SHARES, data.groups)
     assert line is not None
     for name, shown in SHOWN.items():
         figure = report["quality"]["metrics"][name]
         assert f"{shown} {figure['value']:.4f} ({figure['low']:.4f} to {figure['high']:.4f})" in line
-        row = f"| {name.replace('_', ' ')} | {figure['value']:.4f} | {figure['low']:.4f} to {figure['high']:.4f} |"
+        row = f"| {shown} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} |"
         assert row in card
         if name in metrics:
             assert metrics[name] == pytest.approx(figure["value"], abs=1e-12)
+            assert metrics["intervals"][name] == pytest.approx([figure["low"], figure["high"]], abs=1e-12)
     # The headline's gain is over the best peer, whose log loss metrics.json has too.
     gain = metrics["class_prior_log_loss"] - metrics["log_loss"]
     assert report["quality"]["peers"][PRIOR]["gain"]["value"] == pytest.approx(gain, abs=1e-12)
@@ -59,7 +60,7 @@ def test_soft_verdicts_count_by_their_shares_everywhere(battles: datasets.Datase
     soft = np.random.default_rng(1).dirichlet([1, 1, 1], size=len(battles))
     voted = battles.remove_columns("verdict").add_column("verdict", soft.tolist())
     line = quality_line(voted, log_probs)
-    metrics = held_out_metrics(log_probs, soft, SHARES)
+    metrics = validation_metrics(log_probs, soft, SHARES, list(voted["group"]))
     assert line is not None and f"accuracy {metrics['accuracy']:.4f} " in line
 
 

@@ -15,6 +15,8 @@ from PIL import Image
 from arena_data.errors import InputError
 from reward_model.calibration.calibration import Calibration
 from reward_model.model.style_head import StyleHead
+from reward_model.run_directory.card_sections import figures_section
+from reward_model.run_directory.curves import smoothed
 from reward_model.run_directory.reading import is_complete, read_run
 from reward_model.run_directory.settings import RewardModelConfig
 from reward_model.run_directory.writing import begin_run, write_run
@@ -194,7 +196,7 @@ def test_the_card_is_what_the_hub_reads(tmp_path: Path, model_type: str, library
         "pipeline_tag": "text-classification",
         "tags": ["reward-model", "tie-aware"],
     }
-    assert "| log_loss | 1 |" in body and "![Learning curves](curves.png)" in body
+    assert "| log loss | 1.000 |" in body and "![Learning curves](curves.png)" in body
     assert "1.0200 before and 1.0000 after" in body
     ours, code, trl = (block.split("```")[0] for block in body.split("```python\n")[1:])
     compile(ours + code + trl, "card", "exec")
@@ -215,8 +217,22 @@ def test_a_name_cannot_break_out_of_the_card(tmp_path: Path) -> None:
     front_matter, body = card_of(tmp_path)
     assert front_matter["library_name"] == "peft"
     assert "<script>" not in body.split("```python")[0] and "<b>" not in body
-    assert "| a&#124;b # &lt;b&gt; | 0.5 |" in body
+    assert "a|b" not in body and "See metrics.json." in body  # a figure that the card has no words for
     compile(body.split("```python\n")[2].split("\n```\n")[0], "card", "exec")
+
+
+def test_the_card_shows_figures_in_words_with_their_intervals() -> None:
+    metrics = {"log_loss": 1.0216, "accuracy": 0.4849, "tie_rate_seen": 0.31, "battles": 1234, "unknown": 5}
+    lines = figures_section(metrics | {"intervals": {"log_loss": [0.9623, 1.0824]}}).splitlines()
+    assert "| log loss | 1.022 | 0.962 to 1.082 |" in lines and "| accuracy | 0.485 |  |" in lines
+    assert "| ties seen | 31.0 % |  |" in lines and "| validation battles | 1,234 |  |" in lines
+    assert not any("unknown" in line for line in lines)
+
+
+def test_a_smoothed_loss_starts_at_the_loss_and_keeps_a_constant() -> None:
+    assert smoothed([2.0] * 50) == pytest.approx([2.0] * 50)
+    noisy = smoothed([1.0, 2.0] * 100)
+    assert noisy[0] == 1.0 and all(abs(loss - 1.5) < 0.1 for loss in noisy[-20:])
 
 
 def test_the_curves_are_a_picture(tmp_path: Path) -> None:
