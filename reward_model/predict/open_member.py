@@ -34,6 +34,10 @@ def open_member(path: str, options: MemberOptions) -> Member:
         return StockMember(None, read_wrapped(folder), options)
     if is_stock_directory(folder):
         raise not_calibrated(path)
+    if looks_like_hub_id(path):
+        raise InputError(
+            "no such run directory", file=path, fix=f"calibrate a stock model of the Hub: arena-reward calibrate {path}"
+        )
     if folder.is_dir() and not (folder / CONFIG).exists() and _is_baseline(folder):
         return BaselineMember(folder, options)
     return RunMember(read_run(folder), options)
