@@ -53,6 +53,7 @@ def render_card(card: Figures) -> str:
         note=_NOTE,
         sections=audit_sections(card),
         pictures={name: draw(card) for name, draw in AUDIT_PICTURES.items()},
+        lead=next(iter(card_lines(card)), ""),
     )
 
 
