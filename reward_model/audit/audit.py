@@ -5,7 +5,7 @@ Two kinds of evidence, both in win share (P(wins) + ½ P(tie)), both with 95 % i
     observed        on real battles, what the model and what people give to the longer response, to the one with lists,
                     bold or headings, to the one that names or praises itself, to side A      (correlation)
     counterfactual  what the model gives to the same response padded, said twice, dressed up or down, praising itself,
-                    shown on the other side      (cause: nothing else changed)
+                    shown on the other side, set against itself in another dress      (cause: nothing else changed)
 
 The first says whether the model copies or amplifies people, the second what the model pays for the thing alone.
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from arena_data.style.features import StyleArrays, style_arrays
 from arena_data.style.languages import languages_of
+from reward_model.audit.dress import describe_dress, dress_trial, sway
 from reward_model.audit.languages import describe_languages
 from reward_model.audit.observed import (
     TRAITS,
@@ -59,7 +60,7 @@ def audit(
 
     Returns:
         plain numbers for JSON: `observed` effects as {model, people, difference, stance}, `changed` effects as
-        {value, low, high, battles}, values in win share from -1 to 1.
+        {value, low, high, battles}, values in win share from -1 to 1; `dress` and `sway` as in `reward_model.audit.dress`.
 
     Raises: ValueError where a battle has no verdict, or `predict` returns another shape.
     """
@@ -79,15 +80,16 @@ def audit(
     order = np.random.default_rng(seed).permutation(len(battles))
     trials = [make_trial(probe, battles, counted, order, max_battles) for probe in PROBES]
     swap_rows, swaps = swap_trial(battles, order, max_battles)
-    answers = _predict_all(predict, [swaps, *(trial.variants for trial in trials)])
+    dresses = dress_trial(battles, order, max_battles)
+    answers = _predict_all(predict, [swaps, *(trial.variants for trial in trials), *dresses.battles])
 
     length = compare_slopes(resampling, model, people, doublings)
     traits = {trait: observed_trait(resampling, model, people, counted, trait) for trait in TRAITS}
     changed = [
         _changed(trial, probabilities, np.exp(answer), groups, length, traits, seed)
-        for trial, answer in zip(trials, answers[1:], strict=True)
+        for trial, answer in zip(trials, answers[1 : 1 + len(trials)], strict=True)
     ]
-    return {
+    figures: Figures = {
         "battles": len(battles),
         "probed_at_most": max_battles,
         "position": {
@@ -112,7 +114,9 @@ def audit(
             "observed": [traits["other_script"]],
             "languages": describe_languages(languages, resampling, probabilities, verdicts, doublings),
         },
+        "dress": describe_dress(dresses, answers[1 + len(trials) :], groups, seed),
     }
+    return figures | {"sway": sway(figures)}
 
 
 def _predict_all(predict: Predict, parts: list[datasets.Dataset]) -> list[np.ndarray]:

@@ -1,14 +1,18 @@
-"""Fits or applies a calibration: `arena-reward calibrate …`, in three ways.
+"""Fits or applies a calibration: `arena-reward calibrate …`, in four ways.
 
     calibrate D --input labelled.csv                                          the map of a run or baseline, fitted anew
+    calibrate M --input labelled.csv --output D                               a stock reward model, wrapped as D
     calibrate --predictions P.csv --input Y.csv --output calibration.json     a map for anyone's probabilities
     calibrate --apply calibration.json --predictions P.csv --output Q.csv     those probabilities, mapped
 
-P, Q and Y are in the format of a submission: an id and three columns; Y holds verdicts, one-hot or fractions, or is any
-file of labelled battles. Rows are matched by id. Battles a model was trained on say nothing about it: use held-out ones.
+M is a directory or Hub id of a model with one label. D refers to it and holds the tie link that makes probabilities of its
+rewards. P, Q and Y are in the format of a submission: an id and three columns; Y holds verdicts, one-hot or fractions, or is
+any file of labelled battles. P may hold a judge's verdicts in letters: id, verdict, and maybe verdict_swapped. Rows are
+matched by id. Battles a model was trained on say nothing about it: use held-out ones.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +29,8 @@ from reward_model.cli.flags import command_parser, loading_of, parse_command
 from reward_model.evaluation.probabilities import FloatArray
 from reward_model.predict.labelled_rows import LabelledRows, log_probs_of, read_labelled
 from reward_model.predict.open_member import files_read, read_log_probs
-from reward_model.run_directory.settings import BASELINE, BLEND, CALIBRATION, CONFIG
+from reward_model.run_directory.settings import BASELINE, BLEND, CALIBRATION, CONFIG, STOCK
+from reward_model.run_directory.stock import is_stock_directory, looks_like_hub_id
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,11 +47,20 @@ def main(arguments: Sequence[str]) -> int:
 def parser() -> CommandParser:
     command = command_parser("calibrate", __doc__)
     add = command.add_argument
-    add("model", nargs="?", metavar="D", help="a run directory or a baseline's")
+    add(
+        "model",
+        nargs="?",
+        metavar="D",
+        help="a run directory or a baseline's; directory or Hub id of a stock reward model",
+    )
     add("--input", metavar="FILE", help="labelled battles for D; verdicts by id for --predictions")
-    add("--predictions", metavar="P.csv", help="probabilities by id")
+    add("--predictions", metavar="P.csv", help="probabilities or verdicts by id")
     add("--apply", metavar="JSON", help="a fitted map")
-    add("--output", metavar="FILE", help="file to write (default: D's own calibration.json)")
+    add(
+        "--output",
+        metavar="FILE",
+        help="file to write (default: D's own calibration.json); directory, for a stock model",
+    )
     add("--method", choices=("auto", *METHODS), default="auto", help="auto: the best map in cross-validation")
     add(
         "--any_map",
@@ -72,6 +86,9 @@ def _form(options: argparse.Namespace) -> Callable[[argparse.Namespace], None] |
 def refit(options: argparse.Namespace) -> None:
     """A run or a baseline and labelled battles in, its calibration.json fitted anew."""
     folder = Path(options.model)
+    if (folder / STOCK).is_file() or is_stock_directory(folder) or looks_like_hub_id(options.model):
+        wrap(options)
+        return
     if not folder.is_dir() or (folder / BLEND).is_file():
         what = "is a blend" if folder.is_dir() else "is no directory"
         raise InputError(
@@ -88,6 +105,31 @@ def refit(options: argparse.Namespace) -> None:
     rows = read_labelled(options.input)
     (log_probs,), rows = log_probs_of([options.model], rows, lambda: loading_of(options, calibrated=False))
     write(output, _fitted(options, log_probs, rows))
+
+
+def wrap(options: argparse.Namespace) -> None:
+    """A stock reward model and labelled battles in, a directory that wraps the model out."""
+    from reward_model.hub_deadline import limit_hub
+    from reward_model.predict.wrapping import wrap_stock
+
+    again = Path(options.model, STOCK).is_file()
+    if options.output is None and not again:
+        raise InputError(
+            "a stock reward model needs a directory to be wrapped in", file=options.model, fix="give --output D"
+        )
+    if options.method != "auto" or options.any_map:
+        raise InputError(
+            "a stock reward model has a tie link, no map", file=options.model, fix="leave out --method, --any_map"
+        )
+    limit_hub()
+    output = options.output or options.model
+    link = wrap_stock(options.model, options.input, output, loading_of(options, calibrated=True))
+    print(
+        f"{output}: {link.link} link, scale {link.scale:.4g}, tie strength {link.tie_strength:.4g}, log loss "
+        f"{link.log_loss:.4f} in cross-validation (class prior {link.prior_log_loss:.4f}), on {link.rows:,} battles"
+    )
+    if link.log_loss >= link.prior_log_loss:
+        print("warning: the rewards tell no more of these votes than their shares do", file=sys.stderr)
 
 
 def fit_predictions(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from arena_data.arguments import CommandParser
 from arena_data.loading import load_battles
+from reward_model.audit.card import check_sway
 from reward_model.publish.export import TOLERANCES, export
 from reward_model.quiet import quiet_transformers
 
@@ -23,12 +24,20 @@ def parser() -> CommandParser:
     )
     add("--battles", metavar="F", help="battles that the export is checked on (default: 64 of the built-in sample)")
     add("--max_battles", type=int, default=64, metavar="N", help="check at most this many of those battles")
+    add(
+        "--max_sway",
+        type=float,
+        metavar="X",
+        help="refuse a run whose audit, style head closed, shows a larger effect of dress or position, in win share",
+    )
     return command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status; errors are raised."""
     options = parser().parse_args(arguments)
+    if options.max_sway is not None:
+        check_sway(options.directory, options.max_sway, style=False)
     output = options.output or str(Path(options.directory).resolve()) + "-export"
     battles = None
     if options.battles:

@@ -5,6 +5,7 @@ from typing import Any
 
 from arena_data.arguments import CommandParser
 from arena_data.file_io import read_json
+from reward_model.audit.card import check_sway
 from reward_model.calibration.calibration import Calibration
 from reward_model.publish.push import push_run
 from reward_model.run_directory.card_sections import bias_section, calibration_section
@@ -28,12 +29,20 @@ def parser() -> CommandParser:
     )
     add("--license", metavar="ID", help="licence for the model card, such as apache-2.0")
     add("--report", metavar="F", help="output of `predict --json`, for the model card's calibration and bias")
+    add(
+        "--max_sway",
+        type=float,
+        metavar="X",
+        help="refuse a run whose audit shows a larger effect of dress or position, in win share",
+    )
     return command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit status; errors are raised."""
     options = parser().parse_args(arguments)
+    if options.max_sway is not None:
+        check_sway(options.directory, options.max_sway, style=True)
     report: Any = read_json(options.report, _report) if options.report else None
     details = CardDetails(datasets=tuple(options.dataset), license=options.license, report=report)
     address = push_run(

@@ -1,4 +1,5 @@
-"""What `--model` may name, behind one method: a directory of a run, a baseline or a blend, or a file of probabilities.
+"""What `--model` may name, behind one method: a directory of a run, a baseline, a blend or a wrapped stock model, or a file
+of probabilities or verdicts.
 
 Opening a member reads its settings only, so that what is missing is said before a model is loaded.
 """
@@ -15,20 +16,38 @@ from reward_model.calibration.blending import Blend
 from reward_model.evaluation.probabilities import FloatArray, floored_log
 from reward_model.predict.member import Job, Member, MemberOptions, MemberPrediction, any_truncated
 from reward_model.predict.run_member import RunMember
+from reward_model.predict.stock_member import StockMember
+from reward_model.predict.verdict_file import is_verdict_file, read_verdicts
 from reward_model.run_directory.reading import read_run
-from reward_model.run_directory.settings import BLEND, CONFIG
+from reward_model.run_directory.settings import BLEND, CONFIG, STOCK
+from reward_model.run_directory.stock import is_stock_directory, looks_like_hub_id, not_calibrated, read_wrapped
 
 
 def open_member(path: str, options: MemberOptions) -> Member:
-    """Raises: InputError, one line, for what is none of the four."""
+    """Raises: InputError, one line, for what is none of these, and for a stock model that is not calibrated."""
     folder = _named(path)
     if folder.is_file():
         return FileMember(path)
     if (folder / BLEND).is_file():
         return BlendMember(folder, options)
+    if (folder / STOCK).is_file():
+        return StockMember(None, read_wrapped(folder), options)
+    if is_stock_directory(folder):
+        raise not_calibrated(path)
+    if looks_like_hub_id(path):
+        raise InputError(
+            "no such run directory", file=path, fix=f"calibrate a stock model of the Hub: arena-reward calibrate {path}"
+        )
     if folder.is_dir() and not (folder / CONFIG).exists() and _is_baseline(folder):
         return BaselineMember(folder, options)
     return RunMember(read_run(folder), options)
+
+
+def open_judge(path: str, options: MemberOptions) -> Member:
+    """As `open_member`, and a stock model that is not calibrated, by its directory or Hub id: it has rewards only."""
+    if is_stock_directory(_named(path)) or looks_like_hub_id(path):
+        return StockMember(path, None, options)
+    return open_member(path, options)
 
 
 def _named(path: str) -> Path:
@@ -50,6 +69,7 @@ class BaselineMember:
     """A system of the package `baselines`."""
 
     first_error: str | None = None
+    swap_exact = True
 
     def __init__(self, folder: Path, options: MemberOptions):
         from reward_model.baselines.base import read_baseline
@@ -80,6 +100,10 @@ class BlendMember:
         self.members = [open_member(str(path), options) for path in paths]
 
     @property
+    def swap_exact(self) -> bool:
+        return all(getattr(member, "swap_exact", False) for member in self.members)
+
+    @property
     def first_error(self) -> str | None:
         return next((member.first_error for member in self.members if member.first_error), None)
 
@@ -103,9 +127,10 @@ class BlendMember:
 
 
 class FileMember:
-    """Probabilities that another model has written, in the format of a submission; taken as they are."""
+    """Probabilities that another model has written, in the format of a submission, or verdicts; taken as they are."""
 
     first_error: str | None = None
+    swap_exact = True  # there is one answer a battle, which its author has averaged or not
 
     def __init__(self, path: str):
         self.name, self.path = Path(path).name, path
@@ -135,7 +160,7 @@ def files_read(path: str) -> list[Path]:
 
 def check_rewards(members: list[Member]) -> None:
     """Raises: InputError unless there is one member and it has rewards."""
-    if len(members) != 1 or not isinstance(members[0], RunMember):
+    if len(members) != 1 or not isinstance(members[0], RunMember | StockMember):
         raise InputError(
             "rewards of several models, or of one without, are on no common scale",
             found=[member.name for member in members],
@@ -145,6 +170,9 @@ def check_rewards(members: list[Member]) -> None:
 
 
 def read_log_probs(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
-    """Ids and float64 [n, 3], `rows.FLOOR` for a probability of 0. Raises: InputError as `read_submission`."""
-    ids, probabilities = read_submission(path)
+    """Ids and float64 [n, 3], `rows.FLOOR` for a probability of 0, of probabilities or of verdicts in letters.
+
+    Raises: InputError as `read_submission` and `read_verdicts`.
+    """
+    ids, probabilities = read_verdicts(path) if is_verdict_file(path) else read_submission(path)
     return ids, floored_log(probabilities)

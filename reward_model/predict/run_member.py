@@ -45,6 +45,11 @@ class RunMember:
         """Whether the run has a style head, open or closed."""
         return self.run.style is not None
 
+    @property
+    def swap_exact(self) -> bool:
+        """Whether swapping a battle swaps its margin exactly."""
+        return self.encoding.scores_responses or self.options.swap_average
+
     def predict(self, job: Job) -> MemberPrediction:
         from reward_model.model.margins import battle_scores
         from reward_model.predict.shard_loop import joined

@@ -15,7 +15,6 @@ Source: https://huggingface.co/docs/trl/grpo_trainer#passing-both-vllm-and-custo
 import gc
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,9 +22,8 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from arena_data.errors import InputError
 from arena_data.file_io import check_output_folder, make_readable, write_atomically, write_json
@@ -34,9 +32,8 @@ from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
 from reward_model.errors import ModelError
 from reward_model.model.backbone import dtype_named, set_pad_token
-from reward_model.model.device import named_device
-from reward_model.model.pretrained import load_pretrained
 from reward_model.model.score_layer import find_score_layer
+from reward_model.predict.stock_rewards import stock_rewards
 from reward_model.publish.chat_template import export_template, plain_export_template
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.model_card import shown_name
@@ -122,30 +119,6 @@ def export(
             target.rename(Path(temporary) / "replaced")
         made.rename(target)
     return agreement
-
-
-@torch.inference_mode()
-def stock_rewards(directory: Path, prompts: Sequence[Any], responses: Sequence[Any], device: str | None) -> Any:
-    """float64 [n]: the logits of stock code alone, in padded batches, as TRL's trainers read them."""
-    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-    model, _ = load_pretrained(AutoModelForSequenceClassification, directory, dtype="auto")
-    model = model.eval().to(named_device(device))
-    texts = [
-        tokenizer.apply_chat_template(conversation(prompt, response), tokenize=False)
-        for prompt, response in zip(prompts, responses, strict=True)
-    ]
-    found = []
-    for start in range(0, len(texts), _BATCH):
-        inputs = tokenizer(
-            texts[start : start + _BATCH],
-            return_tensors="pt",
-            padding=True,
-            padding_side="right",
-            truncation=True,
-            add_special_tokens=False,
-        )
-        found.append(model(**inputs.to(model.device)).logits[:, 0].double().cpu().numpy())
-    return np.concatenate(found)
 
 
 def _checked(directory: str | os.PathLike[str], target: Path, base_model: str | None) -> RunDirectory:

@@ -55,6 +55,29 @@ def _changed(audit: Figures, closed: Figures | None) -> Table:
     return Table("Effect of each change", [*heads, "ties", "gains in", "people, real battles"], rows)
 
 
+def _dress(audit: Figures, closed: Figures | None) -> list[Table]:
+    """Which copy of one answer is picked; none where an older audit has not asked."""
+    audits = [each for each in (audit, closed) if each is not None]
+    if any(not each.get("dress", {}).get("battles") for each in audits):
+        return []
+    dresses = [each["dress"] for each in audits]
+    rows = []
+    for same in zip(*(each["dresses"] for each in dresses), strict=True):
+        cells = [cell for row in same for cell in (points_text(row["win_share"]), percent_text(row["picked"]))]
+        rows.append([same[0]["label"], *cells])
+    best = dresses[0]
+    rows.append(
+        [
+            f"best of {best['best_of']} copies",
+            *(cell for each in dresses for cell in ("–", percent_text(each["picked"]))),
+        ]
+    )
+    heads = ["a copy of the same answer …", "win share", "picked"]
+    heads += ["win share, style head closed", "picked, style head closed"] if closed else []
+    chance = f"{100 * best['picked_by_chance']:.0f} % of the best of {best['best_of']} are dressed by chance"
+    return [Table(f"Best of n under dress: {best['battles']:,} answers; {chance}", heads, rows)]
+
+
 def _what_was_done(audit: Figures) -> Table:
     tried = {row["name"] for row in changed_rows(audit)}
     rows = [[probe.label, probe.how] for probe in PROBES if probe.name in tried]
@@ -143,7 +166,10 @@ def audit_sections(figures: Figures) -> list[Section]:
             "changes-section",
             "What does dress alone win?",
             [_CHANGED_NOTE],
-            [Group(["audit-changed"], [_what_was_done(audit)], tall=True), Group(tables=[_changed(audit, closed)])],
+            [
+                Group(["audit-changed"], [_what_was_done(audit)], tall=True),
+                Group(tables=[_changed(audit, closed), *_dress(audit, closed)]),
+            ],
         ),
         Section(
             "languages-section",

@@ -11,12 +11,12 @@ from arena_data.file_io import content_hash
 from reward_model.errors import ModelError, one_line
 from reward_model.run_directory.load_model import backbone_of
 from reward_model.run_directory.reading import RunDirectory
-from reward_model.run_directory.settings import CALIBRATION, CONFIG, METRICS, STYLE
+from reward_model.run_directory.settings import AUDIT, CALIBRATION, CONFIG, METRICS, STYLE
 
 # Weights, settings, tokenizers and chat templates.
 _ENDINGS = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
-# Applied after the scores, or said in the fingerprint setting by setting.
-_LATER = (CONFIG, STYLE, CALIBRATION, METRICS)
+# Applied after the scores or told of them, or said in the fingerprint setting by setting.
+_LATER = (CONFIG, STYLE, CALIBRATION, METRICS, AUDIT)
 
 
 def run_identity(run: RunDirectory, base_model: str | None) -> dict[str, str]:
@@ -33,7 +33,7 @@ def run_identity(run: RunDirectory, base_model: str | None) -> dict[str, str]:
     source = backbone_of(run, base_model)
     if Path(source).is_dir():
         return parts | {f"backbone/{path.name}": content_hash(path) for path in scoring_files(Path(source))}
-    return parts | {"backbone": _commit(source, run.config.base_model_revision if base_model is None else None)}
+    return parts | {"backbone": hub_commit(source, run.config.base_model_revision if base_model is None else None)}
 
 
 def scoring_files(directory: Path) -> list[Path]:
@@ -42,7 +42,7 @@ def scoring_files(directory: Path) -> list[Path]:
     return [path for path in paths if path.name not in _LATER]
 
 
-def _commit(name: str, revision: str | None) -> str:
+def hub_commit(name: str, revision: str | None) -> str:
     """The commit of a Hub repository that Transformers would load now, with a network or without."""
     from transformers.utils.hub import cached_file, extract_commit_hash
 

@@ -19,7 +19,8 @@ from reward_model.tokens.encodings import ENCODINGS
 
 CONFIG, STYLE, CALIBRATION = "reward_config.json", "style_head.safetensors", "calibration.json"
 METRICS, CARD, CURVES = "metrics.json", "README.md", "curves.png"
-BLEND, BASELINE = "blend.json", "baseline.json"
+BLEND, BASELINE, STOCK = "blend.json", "baseline.json", "stock_model.json"
+AUDIT, AUDIT_PAGE = "audit.json", "audit.html"
 RELIABILITY, BIAS = "reliability.png", "bias.png"  # of a published run's card
 
 # No model reads more at once; larger numbers overflow where tokens are counted.

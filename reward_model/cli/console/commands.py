@@ -9,6 +9,8 @@ COMMANDS = {
     "baseline": ("reward_model.cli.baseline", "train one of the field's other systems"),
     "calibrate": ("reward_model.cli.calibrate", "fit probabilities to verdicts, or apply such a fit"),
     "blend": ("reward_model.cli.blend", "weigh several models' predictions into one"),
+    "audit": ("reward_model.cli.audit", "say what sways a judge besides content, on a card"),
+    "bench": ("reward_model.cli.bench", "measure a judge on the field's benchmarks"),
     "export": ("reward_model.cli.export", "write a run as a plain one-label reward model for stock code"),
     "push": ("reward_model.cli.push", "upload a run to the Hub, with its model card"),
     "plan": ("reward_model.cli.plan", "say whether a run fits and how long it takes, before anything is rented"),
