@@ -65,13 +65,20 @@ def predict(flags: PredictionFlags, started: float) -> int:
             expected=f"{launched.size}",
             fix="leave out --num_processes",
         )
+    if flags.device_map and (flags.num_processes or (launched.size if launched else 1)) > 1:
+        raise InputError(
+            "a model that is spread over all GPUs is read by one process",
+            found=flags.num_processes or "a launcher's processes",
+            fix="leave out --device_map, or --num_processes and the launcher",
+        )
     if launched and not launched.is_main:
         work(launched, task)
         return 0
     battles = read_battles(flags)
 
     # 2. Every row scored, on all devices.
-    with team_of(processes_wanted(flags.num_processes, flags.device), help_out, task) as team:
+    processes = 1 if flags.device_map else processes_wanted(flags.num_processes, flags.device)
+    with team_of(processes, help_out, task) as team:
         predictor, job = task.begin(battles, team)
         if flags.rewards:
             check_rewards(predictor.members)

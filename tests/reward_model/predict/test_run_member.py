@@ -30,7 +30,7 @@ RUNS = ("llama", "llama-adapter", "bert", "bert-joint")
 
 @pytest.mark.parametrize("name", RUNS)
 def test_probabilities_are_those_of_each_battle_by_itself(name: str, runs: dict[str, Path], battles: Any) -> None:
-    predicted = predictor(runs[name], swap_average=name == "bert-joint").predict(battles)
+    predicted = predictor(runs[name], swap_average=float(name == "bert-joint")).predict(battles)
     np.testing.assert_allclose(np.exp(predicted), np.exp(by_itself(runs[name], battles)), atol=1e-5)
     assert np.exp(predicted).std(axis=0).min() > 0.004  # it tells battles apart
 
@@ -47,7 +47,7 @@ def test_order_budget_and_padding_change_nothing(name: str, runs: dict[str, Path
 
 
 def test_swapping_a_battle_swaps_its_probabilities(runs: dict[str, Path], battles: Any) -> None:
-    for name, averaged in (("llama", False), ("bert-joint", True)):
+    for name, averaged in (("llama", 0.0), ("bert-joint", 1.0)):
         model = predictor(runs[name], swap_average=averaged)
         np.testing.assert_allclose(
             model.predict(swapped(battles)), model.predict(battles)[:, SWAP], atol=1e-5, err_msg=name
@@ -93,7 +93,7 @@ def test_what_was_cut_is_kept_with_the_scores(
     expected = cut_texts(runs[name], battles)
     assert 0 < expected.sum() < BATTLES
     for _ in ("scored", "read from the store"):
-        prediction = predictor(runs[name], swap_average=True).run(Job(battles, folder=tmp_path))
+        prediction = predictor(runs[name], swap_average=float(name == "bert-joint")).run(Job(battles, folder=tmp_path))
         np.testing.assert_array_equal(prediction.truncated, expected)
         monkeypatch.setattr(Scorer, "score", lambda *_: pytest.fail("scored again"))
 
