@@ -157,7 +157,8 @@ def duration(text: str) -> float:
 
 def parser() -> CommandParser:
     made = CommandParser(
-        prog="arena-reward predict", description="Battles in, a complete submission out, from any run directory."
+        prog="arena-reward predict",
+        description="Battles in, a submission out, from any run directory.",
     )
     defaults = PredictionFlags()
 

@@ -1,4 +1,4 @@
-"""Battles in, a complete submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
+"""Battles in, a submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
 
 | exit status | means |
 | --- | --- |
@@ -203,11 +203,16 @@ def summarise(
         say(f"{shortened:,} battles were read at a shorter max_length to keep to the time limit")
     if line := quality_line(battles, prediction.log_probs):
         say(line)
-    say(f"{flags.output}: {len(battles):,} rows in {seconds:.1f} s")
+    of_them = f", {failed:,} of them with the prior," if failed else ""
+    say(f"{flags.output}: {len(battles):,} rows{of_them} in {seconds:.1f} s")
     if failed:
         causes = sorted({member.first_error for member in predictor.members if member.first_error})
         why = f" ({'; '.join(causes)})" if causes else ""
-        print(f"warning: {failed:,} rows could not be scored and have the prior{why}", file=sys.stderr)
+        whose = "of each model that could not" if len(predictor.members) > 1 else ""
+        print(
+            f"warning: {failed:,} rows could not be scored and have the prior{whose and ' '}{whose}{why}",
+            file=sys.stderr,
+        )
     return not failed
 
 

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.modeling_utils import set_quantized_state
 
 from reward_model.errors import ModelError
-from reward_model.model.quantised import keep_whole, quantisation_method
+from reward_model.model.quantised import keep_whole, quantisation_method, without_bars
 from reward_model.model.score_layer import head_module_names
 from reward_model.quiet import quiet_transformers
 
@@ -58,7 +58,7 @@ def load_pretrained(kind: Any, name: str | os.PathLike[str], *, new: Collection[
         config.num_labels = options.pop("num_labels", config.num_labels)
         keep_whole(config, str(name), head_names(name, revision))
         options["config"] = config
-    with _loading, quiet_transformers():
+    with _loading, quiet_transformers(), without_bars(method):
         model, loading = kind.from_pretrained(
             name,
             output_loading_info=True,

@@ -13,7 +13,9 @@ of quantised weights. A method that nobody has tried is refused, and so is a sec
 Sources: https://huggingface.co/docs/transformers/quantization/overview, https://huggingface.co/docs/peft/developer_guides/quantization.
 """
 
+import contextlib
 import importlib.util
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +39,8 @@ def quantisation_method(config: Any) -> str | None:
         return None
     # bitsandbytes did not write a method at first.
     older = "bitsandbytes" if said.get("load_in_4bit") or said.get("load_in_8bit") else "unknown"
-    return str(said.get("quant_method") or older)
+    method = said.get("quant_method") or older
+    return str(getattr(method, "value", method))  # a name in files, an enumeration's in loaded models
 
 
 def keep_whole(config: Any, name: str, head: Sequence[str]) -> None:
@@ -88,8 +91,14 @@ def unpack(model: Any) -> bool:
     """
     if quantisation_method(model.config) != "compressed-tensors":
         return False
-    model.hf_quantizer.compressor.decompress_model(model)
+    with without_bars("compressed-tensors"):
+        model.hf_quantizer.compressor.decompress_model(model)
     return True
+
+
+def without_bars(method: str | None) -> contextlib.AbstractContextManager[object]:
+    """Inside the block compressed-tensors, whose bars have no switch, writes nothing to the screen."""
+    return contextlib.redirect_stderr(io.StringIO()) if method == "compressed-tensors" else contextlib.nullcontext()
 
 
 def _said(config: Any) -> dict[str, Any] | None:

@@ -77,6 +77,8 @@ class RunMember:
         scores = self._battle_scores(reading.values, job)
         raw = scores.log_probs(self.run.config.tie_link)
         failed = np.asarray(~np.isfinite(raw).all(axis=1))
+        if failed.any() and self.first_error is None and job.deadline.is_over:
+            self.first_error = "the time limit was reached"
         log_probs = np.tile(np.log(self.prior()), (len(raw), 1))
         calibrate = self.run.calibration.apply if self.options.calibrated else np.asarray
         log_probs[~failed] = calibrate(raw[~failed])
@@ -191,13 +193,14 @@ class RunMember:
         return encoder
 
     def _loaded_scorer(self) -> "Scorer":
-        from reward_model.model.backbone import check_positions
+        from reward_model.model.backbone import check_extension, check_positions
         from reward_model.predict.scorer import Scorer
         from reward_model.run_directory.load_model import load_run_model
 
         if self._scorer is None:
             loaded = load_run_model(self.run, self.options.load)
             check_positions(loaded.model, self.max_length)
+            check_extension(loaded.model, self.max_length, self.run.config.max_length)
             self._scorer = Scorer(loaded, self.options.batch_tokens, self.max_length)
         return self._scorer
 

@@ -121,6 +121,10 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
             raise ModelError(
                 f"{source}: an adapter is not merged into weights quantised by {method}; leave out --merge"
             )
+        if method == "compressed-tensors" and options.device_map is not None:
+            raise ModelError(
+                f"{source}: weights of compressed-tensors are unpacked on one device; leave out --device_map"
+            )
         settings |= _placement(device, options, quantised=bits or method is not None)
         if bits:
             settings |= _quantised(options, dtype, head)

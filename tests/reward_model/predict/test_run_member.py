@@ -142,12 +142,28 @@ def test_shards_of_other_files_under_the_same_names_are_not_gone_on_from(
     assert np.abs(after - before).max() > 0.01
 
 
+@pytest.mark.parametrize("name", ["bert", "llama-adapter"])
 def test_more_tokens_than_the_model_has_positions_are_refused_before_a_row_is_scored(
-    runs: dict[str, Path], battles: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, runs: dict[str, Path], battles: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Scorer, "score", lambda *_: pytest.fail("rows were scored"))
     with pytest.raises(ModelError, match="max_length is 2049, but the model has 2048 positions"):
-        predictor(runs["bert"], max_length=2049).predict(battles)
+        predictor(runs[name], max_length=2049).predict(battles)
+
+
+@pytest.mark.parametrize("name", ["bert", "llama-adapter"])
+def test_longer_texts_than_in_training_are_read_whole_and_kept_apart(
+    name: str, runs: dict[str, Path], battles: Any, tmp_path: Path
+) -> None:
+    few = battles.select(range(8))
+    trained = predictor(runs[name]).run(Job(few, folder=tmp_path))
+    longer = predictor(runs[name], max_length=2048).run(Job(few, folder=tmp_path))
+    assert trained.truncated is not None and longer.truncated is not None
+    assert trained.truncated.any() and not longer.truncated.any()
+    np.testing.assert_array_equal(longer.log_probs, predictor(runs[name], max_length=2048).predict(few))
+    changed = np.abs(longer.log_probs - trained.log_probs).max(axis=1) > 1e-4
+    np.testing.assert_array_equal(changed, trained.truncated)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["banana", "cuda:99"])
