@@ -1,4 +1,4 @@
-"""Battles in, a complete submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
+"""Battles in, a submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
 
 The stages of a prediction are in `reward_model/cli/predict.py`; the same command is `arena-reward predict`.
 """

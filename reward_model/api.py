@@ -77,7 +77,7 @@ class RewardModel:
         load = LoadOptions(base_model=base_model, dtype=dtype, device=device, merge=merge)
         options = MemberOptions(load=load, batch_tokens=batch_tokens, style=style, calibrated=calibrated)
         # Half the bias of position would stay in a joint model that reads one order.
-        member = RunMember(read_run(_directory(name, revision, token)), options).sharing(swap_average=True)
+        member = RunMember(read_run(_directory(name, revision, token)), options).sharing(swap_average=1.0)
         return cls(member)
 
     @overload

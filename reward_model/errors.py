@@ -13,6 +13,9 @@ EXTRAS = {
     "tensorboard": ("logging to TensorBoard", "train"),
     "deepspeed": ("sharding with ZeRO", "deepspeed"),
     "bitsandbytes": ("loading in 4 or 8 bits", "quantization"),
+    "compressed_tensors": ("reading weights of compressed-tensors", "quantization"),
+    "gptqmodel": ("reading weights of GPTQ or AWQ", "gptq"),
+    "optimum": ("reading weights of GPTQ", "gptq"),
     "lightgbm": ("the boosted-trees baseline", "baselines"),
     "optuna": ("the search for parameters", "baselines"),
     "simplemma": ("lemmatising", "baselines"),
@@ -36,7 +39,7 @@ class MissingExtraError(ImportError):
 
     def __init__(self, module: str):
         need, extra = EXTRAS[module]
-        package = "scikit-learn" if module == "sklearn" else module
+        package = "scikit-learn" if module == "sklearn" else module.replace("_", "-")
         super().__init__(
             f'{need} needs {package}, which is not installed: pip install "arena-reward-model[{extra}]"', name=module
         )

@@ -42,7 +42,7 @@ class PredictionFlags:
     base_model: list[str] | None = None
     batch_tokens: int | None = None
     max_length: int | None = None
-    swap_average: bool = False
+    swap_average: float = 0.0
     style: str = "on"
     calibration: str = "auto"
     rewards: bool = False
@@ -52,6 +52,7 @@ class PredictionFlags:
     merge: bool = False
     attn_implementation: str | None = None
     device: str | None = None
+    device_map: str | None = None
     num_processes: int | None = None
     time_limit: float | None = None
     quiet: bool = False
@@ -96,6 +97,7 @@ def task_of(flags: PredictionFlags, seconds: float | None = None, started: float
             merge=flags.merge,
             device=flags.device,
             attn_implementation=flags.attn_implementation,
+            device_map=flags.device_map,
         )
         options = MemberOptions(
             load=load,
@@ -135,6 +137,13 @@ def whole_number(least: int) -> Callable[[str], int]:
     return parse
 
 
+def share(text: str) -> float:
+    """A flag's type: a number from 0 to 1."""
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+|[0-9]+\.", text) or not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a share from 0 to 1, such as 0.33")
+    return float(text)
+
+
 def duration(text: str) -> float:
     """A flag's type: `90s`, `30m`, `8h`, `1h30m` in seconds."""
     number = r"[0-9]+(?:\.[0-9]+)?"
@@ -148,7 +157,8 @@ def duration(text: str) -> float:
 
 def parser() -> CommandParser:
     made = CommandParser(
-        prog="arena-reward predict", description="Battles in, a complete submission out, from any run directory."
+        prog="arena-reward predict",
+        description="Battles in, a submission out, from any run directory.",
     )
     defaults = PredictionFlags()
 
@@ -176,7 +186,15 @@ def parser() -> CommandParser:
     add(
         "--max_length", type=whole_number(1), metavar="N", help="tokens that a text is cut to (default: as in training)"
     )
-    switch("--swap_average", "joint encoding: read both orders and average them (twice the time)")
+    add(
+        "--swap_average",
+        nargs="?",
+        const=1.0,
+        type=share,
+        metavar="SHARE",
+        help="joint encoding: read this share of the battles, those with the smallest margins, in both orders and average "
+        "(without a number: all, twice the time)",
+    )
     add("--style", choices=("on", "off"), help="off: leave out what length and formatting explain")
     add("--calibration", choices=("auto", "none"), help="none: report the model's raw probabilities")
     switch("--rewards", "also write reward_a, reward_b, margin, tie_strength")
@@ -186,6 +204,11 @@ def parser() -> CommandParser:
     switch("--merge", "add the adapter to the backbone's weights first")
     add("--attn_implementation", metavar="NAME", help="attention, such as sdpa (default: Transformers' choice)")
     add("--device", metavar="NAME", help="such as cpu or cuda:1, in one process (default: every GPU, else the CPU)")
+    add(
+        "--device_map",
+        choices=("balanced",),
+        help="balanced: spread a model that fits no single GPU over all of them, in one process",
+    )
     add("--num_processes", type=whole_number(1), metavar="N", help="processes (default: one a GPU, or one)")
     add("--time_limit", type=duration, metavar="T", help="such as 8h; texts are shortened rather than run over it")
     switch("--quiet", "show no progress bar")

@@ -1,4 +1,4 @@
-"""Battles in, a complete submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
+"""Battles in, a submission out: `python predict.py --model runs/minilm --input test.csv --output submission.csv`.
 
 | exit status | means |
 | --- | --- |
@@ -65,13 +65,20 @@ def predict(flags: PredictionFlags, started: float) -> int:
             expected=f"{launched.size}",
             fix="leave out --num_processes",
         )
+    if flags.device_map and (flags.num_processes or (launched.size if launched else 1)) > 1:
+        raise InputError(
+            "a model that is spread over all GPUs is read by one process",
+            found=flags.num_processes or "a launcher's processes",
+            fix="leave out --device_map, or --num_processes and the launcher",
+        )
     if launched and not launched.is_main:
         work(launched, task)
         return 0
     battles = read_battles(flags)
 
     # 2. Every row scored, on all devices.
-    with team_of(processes_wanted(flags.num_processes, flags.device), help_out, task) as team:
+    processes = 1 if flags.device_map else processes_wanted(flags.num_processes, flags.device)
+    with team_of(processes, help_out, task) as team:
         predictor, job = task.begin(battles, team)
         if flags.rewards:
             check_rewards(predictor.members)
@@ -196,11 +203,16 @@ def summarise(
         say(f"{shortened:,} battles were read at a shorter max_length to keep to the time limit")
     if line := quality_line(battles, prediction.log_probs):
         say(line)
-    say(f"{flags.output}: {len(battles):,} rows in {seconds:.1f} s")
+    of_them = f", {failed:,} of them with the prior," if failed else ""
+    say(f"{flags.output}: {len(battles):,} rows{of_them} in {seconds:.1f} s")
     if failed:
         causes = sorted({member.first_error for member in predictor.members if member.first_error})
         why = f" ({'; '.join(causes)})" if causes else ""
-        print(f"warning: {failed:,} rows could not be scored and have the prior{why}", file=sys.stderr)
+        whose = "of each model that could not" if len(predictor.members) > 1 else ""
+        print(
+            f"warning: {failed:,} rows could not be scored and have the prior{whose and ' '}{whose}{why}",
+            file=sys.stderr,
+        )
     return not failed
 
 

@@ -67,3 +67,23 @@ def check_positions(model: torch.nn.Module, max_length: int) -> None:
             positions = module.num_embeddings - first
             if max_length > positions:
                 raise ModelError(f"max_length is {max_length}, but the model has {positions} positions; lower it")
+
+
+def check_extension(model: Any, max_length: int, trained: int) -> None:
+    """Refuses texts longer than in training where rotary positions end, which is no error deep inside but noise.
+
+    Args:
+        trained: max_length of training, which is allowed whatever the configuration says.
+
+    Raises: ModelError, which names the most that max_length can be.
+    """
+    config = model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    rotary = any("rotary" in name for name, _ in model.named_modules())
+    if not rotary or not positions or max_length <= trained:
+        return
+    scaling = getattr(config, "rope_parameters", None) or {}
+    # A scaled model (YaRN) may still name the positions before scaling.
+    positions = max(positions, int(scaling.get("factor", 1) * scaling.get("original_max_position_embeddings", 0)))
+    if max_length > positions:
+        raise ModelError(f"max_length is {max_length}, but the model has {positions} positions; lower it")

@@ -5,7 +5,9 @@ A CUDA build of PyTorch names `cuda` as its accelerator on any machine; only `ch
 Source: https://docs.pytorch.org/docs/stable/generated/torch.accelerator.current_accelerator.html.
 """
 
+import contextlib
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +57,67 @@ def compute_on(device: torch.device) -> None:
             torch.cuda.set_device(device)
         if torch.cuda.get_device_capability(device)[0] >= 9:
             torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def check_several_gpus() -> None:
+    """Raises: ModelError on a machine that cannot spread a model over GPUs, since it has fewer than two."""
+    count = torch.cuda.device_count()
+    if count < 2:
+        raise ModelError(f"device_map spreads a model over several GPUs, and this machine has {count}; leave it out")
+
+
+def check_on_gpus(model: Any) -> None:
+    """Raises: ModelError where accelerate has put parts of the model off the GPUs, from where each batch would load them."""
+    parts = model.hf_device_map
+    off = sorted(name for name, device in parts.items() if str(device) in ("cpu", "disk"))
+    if off:
+        raise ModelError(
+            f"the GPUs cannot hold the model: {len(off)} of {len(parts)} parts are left over; add --load_in_4bit"
+        )
+
+
+class Lanes:
+    """Streams in which batches of a model that is spread over several GPUs run beside each other.
+
+    A batch goes through the GPUs in turn. One stream a GPU would let only one GPU work at a time: every copy between GPUs
+    makes both streams wait for each other, and models copy small tensors back and forth all the way. So batches take turns
+    in as many lanes as there are GPUs, each with its own stream on every GPU. While one batch is on the second GPU, the
+    next is on the first. Nothing here waits for a GPU.
+
+    Args:
+        devices: the model's GPUs. On fewer than two there are no lanes.
+
+    Source: https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/cuda/Copy.cu, "two-way barrier".
+    """
+
+    def __init__(self, devices: Sequence[torch.device]):
+        self.devices = list(devices)
+        self.count = max(1, len(self.devices))
+        self._streams: list[list[torch.cuda.Stream]] = []
+        if self.count > 1:
+            self._streams = [[torch.cuda.Stream(device) for device in self.devices] for _ in self.devices]
+            self.wait()  # the weights were loaded in other streams
+        self._turn = 0
+
+    @contextlib.contextmanager
+    def next(self) -> Iterator[None]:
+        """Inside the block the next lane is the current one."""
+        with contextlib.ExitStack() as stack:
+            if self._streams:
+                for stream in reversed(self._streams[self._turn]):  # the first GPU's last, which stays the current one
+                    stack.enter_context(torch.cuda.stream(stream))
+                self._turn = (self._turn + 1) % self.count
+            yield
+
+    def wait(self) -> None:
+        """Waits until all lanes are done."""
+        for device in self.devices if self._streams else ():
+            torch.cuda.synchronize(device)
+
+
+def gpus_of(model: torch.nn.Module) -> list[torch.device]:
+    """The GPUs that a model's parameters are on, in the order of its parts; none for a model on a CPU."""
+    return list(dict.fromkeys(parameter.device for parameter in model.parameters() if parameter.is_cuda))
 
 
 def keep_one_device(arguments: Any) -> None:

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.modeling_utils import set_quantized_state
 
 from reward_model.errors import ModelError
+from reward_model.model.quantised import keep_whole, quantisation_method, without_bars
 from reward_model.model.score_layer import head_module_names
 from reward_model.quiet import quiet_transformers
 
@@ -47,7 +48,17 @@ def load_pretrained(kind: Any, name: str | os.PathLike[str], *, new: Collection[
     """
     if os.path.isdir(name):
         check_weight_files(Path(name))
-    with _loading, quiet_transformers():
+    revision = options.get("revision")
+    config = load_config(name, **({"revision": revision} if revision else {}))
+    if (method := quantisation_method(config)) is not None:
+        if "quantization_config" in options:
+            raise ModelError(
+                f"{name}: weights are quantised already ({method}); leave out --load_in_4bit and --load_in_8bit"
+            )
+        config.num_labels = options.pop("num_labels", config.num_labels)
+        keep_whole(config, str(name), head_names(name, revision))
+        options["config"] = config
+    with _loading, quiet_transformers(), without_bars(method):
         model, loading = kind.from_pretrained(
             name,
             output_loading_info=True,

@@ -28,8 +28,11 @@ class Deadline:
         self.ends = None if seconds is None else self.started + seconds * (1 - RESERVE)
         self._seconds, self._tokens, self._bytes, self._uncut_tokens = 0.0, 0, 0, 0
 
-    def share(self, parts: int) -> "Deadline":
-        """A deadline for the next of so many equal parts of what is left, with measurements of its own."""
+    def share(self, parts: float) -> "Deadline":
+        """A deadline for the next of so many equal parts of what is left, with measurements of its own.
+
+        parts: at least 1; 1.5 leaves half as much as the first part takes.
+        """
         if self.ends is None:
             return Deadline(None, clock=self.clock)
         now = self.clock()

@@ -47,7 +47,8 @@ class Job:
     def style(self) -> StyleArrays:
         """Style features of the battles, counted once for all members."""
         if not self.counted:
-            self.counted.append(style_arrays(self.battles, progress=self.progress and len(self.battles) > 2000))
+            shown = self.progress and self.team.is_main and len(self.battles) > 2000
+            self.counted.append(style_arrays(self.battles, progress=shown))
         return self.counted[0]
 
     def for_next_member(self, members: int) -> "Job":
@@ -104,12 +105,16 @@ class Member(Protocol):
 
 @dataclass(frozen=True)
 class MemberOptions:
-    """How a member is loaded and read. max_length: tokens; None for that of training."""
+    """How a member is loaded and read.
+
+    max_length: tokens; None for that of training. swap_average: the share of battles whose responses are read in both
+    orders, those with the smallest margins; 0 for none, 1 for all.
+    """
 
     load: "LoadOptions"
     batch_tokens: int | None = None
     max_length: int | None = None
-    swap_average: bool = False
+    swap_average: float = 0.0
     style: bool = True
     calibrated: bool = True
 

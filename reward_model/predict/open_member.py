@@ -169,6 +169,28 @@ def check_rewards(members: list[Member]) -> None:
         )
 
 
+def check_swap_average(members: list[Member]) -> None:
+    """Raises: InputError for members that cannot be read with the responses swapped, or where none would change by it.
+
+    Separate encodings are passed over beside a joint one: they are swap-exact already.
+    """
+    single = [part for member in members for part in (member.members if isinstance(member, BlendMember) else [member])]
+    if fixed := [member.name for member in single if not isinstance(member, RunMember)]:
+        raise InputError(
+            "cannot be read with the responses swapped, as --swap_average asks",
+            found=fixed,
+            expected="run directories",
+            fix="leave out --swap_average, or predict with the run alone and pool the submissions",
+        )
+    if not any(isinstance(member, RunMember) and member.reads_orders for member in single):
+        raise InputError(
+            "a separate encoding is swap-exact already, so --swap_average would change nothing",
+            found=[member.name for member in single],
+            expected="a run with the joint encoding",
+            fix="leave out --swap_average",
+        )
+
+
 def read_log_probs(path: str | os.PathLike[str]) -> tuple[list[str], FloatArray]:
     """Ids and float64 [n, 3], `rows.FLOOR` for a probability of 0, of probabilities or of verdicts in letters.
 

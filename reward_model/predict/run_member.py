@@ -5,21 +5,41 @@ Opening it reads settings only; weights are loaded when the first shard needs th
 
 import dataclasses
 import threading
+import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import datasets
 import numpy as np
+import numpy.typing as npt
 
 from arena_data.file_io import fingerprint
 from arena_data.schema import LABELS
 from arena_data.style.features import STYLE_VERSION
 from reward_model.predict.member import FloatArray, Job, MemberOptions, MemberPrediction
 from reward_model.predict.shard_store import SHARD_FORMAT, ShardStore
+from reward_model.predict.swap_average import both_orders, unsure_battles, with_swapped_responses
 from reward_model.run_directory.reading import RunDirectory
 from reward_model.tokens.encodings import encoding_named
 
 if TYPE_CHECKING:
+    from reward_model.model.margins import BattleScores
+    from reward_model.predict.deadline import Deadline
     from reward_model.predict.scorer import Scorer
+    from reward_model.predict.shard_loop import ShardLoop
     from reward_model.tokens.encoding import BattleEncoder
+
+
+@dataclass
+class Reading:
+    """What was read of n battles.
+
+    values: float32 [n, rows, 2]. truncated, shortened: bool [n], whether any text of a battle was.
+    """
+
+    values: npt.NDArray[np.float32]
+    truncated: npt.NDArray[np.bool_]
+    shortened: npt.NDArray[np.bool_]
 
 
 class RunMember:
@@ -48,31 +68,86 @@ class RunMember:
     @property
     def swap_exact(self) -> bool:
         """Whether swapping a battle swaps its margin exactly."""
-        return self.encoding.scores_responses or self.options.swap_average
+        return not self.reads_orders or self.options.swap_average == 1
+
+    @property
+    def reads_orders(self) -> bool:
+        """Whether the order of the responses is read, so that swap averaging changes something."""
+        return self.encoding.rows_read(both_orders=True) > self.encoding.rows_read(both_orders=False)
 
     def predict(self, job: Job) -> MemberPrediction:
-        from reward_model.model.margins import battle_scores
-        from reward_model.predict.shard_loop import joined
-
-        loop = self._loop(job)
-        own = job.team.share(len(loop.shards))
-        scored = loop.run(own, [number for number in range(len(loop.shards)) if number not in own])
+        reading = self._read(job)
         self.first_error = self._scorer.first_error if self._scorer else None
         self._make_room(job)
-        values, truncated, shortened = joined(loop.sequences, loop.shards, scored)
-        config, styled = self.run.config, self.run.style is not None and self.options.style
-        scores = battle_scores(values, self.encoding, job.style if styled else None, self.run.style if styled else None)
-        raw = scores.log_probs(config.tie_link)
+        scores = self._battle_scores(reading.values, job)
+        raw = scores.log_probs(self.run.config.tie_link)
         failed = np.asarray(~np.isfinite(raw).all(axis=1))
+        if failed.any() and self.first_error is None and job.deadline.is_over:
+            self.first_error = "the time limit was reached"
         log_probs = np.tile(np.log(self.prior()), (len(raw), 1))
         calibrate = self.run.calibration.apply if self.options.calibrated else np.asarray
         log_probs[~failed] = calibrate(raw[~failed])
-        return MemberPrediction(log_probs, failed, shortened & ~failed, truncated, scores)
+        return MemberPrediction(log_probs, failed, reading.shortened & ~failed, reading.truncated, scores)
 
     def work(self, job: Job) -> None:
-        loop = self._loop(job)
-        loop.run(job.team.share(len(loop.shards)))
+        self._read(job)
         self._make_room(job)
+
+    def _read(self, job: Job) -> Reading:
+        """Reads the battles with the processes of the team.
+
+        The main process returns what all have read. Another one returns nothing of use, and has done its share.
+        """
+        share = self.options.swap_average if self.reads_orders else 0.0
+        if not 0 < share < 1:
+            return self._pass(job, job.battles, job.deadline, twice=share > 0)
+        deadline = job.deadline.share(1 + share)
+        first = self._pass(job, job.battles, deadline, complete=True)
+        places = unsure_battles(self._battle_scores(first.values, job).margin, share)
+        deadline.ends = job.deadline.ends
+        second = self._pass(job, with_swapped_responses(job.battles, places), deadline)
+        values, left = both_orders(first.values, places, second.values)
+        first.truncated[places] |= second.truncated
+        first.shortened[places] |= second.shortened
+        if job.team.is_main and len(left):
+            warnings.warn(
+                f"{len(left):,} battles could not be read in the other order as well and keep the first", stacklevel=2
+            )
+        return Reading(values, first.truncated, first.shortened)
+
+    def _pass(
+        self,
+        job: Job,
+        battles: datasets.Dataset,
+        deadline: "Deadline",
+        *,
+        twice: bool = False,
+        complete: bool = False,
+    ) -> Reading:
+        """Reads battles once.
+
+        Args:
+            twice: read both orders of a battle whose order matters.
+            complete: other processes than the main one need all scores too, and wait for them.
+        """
+        from reward_model.predict.shard_loop import joined
+
+        loop = self._loop(job, battles, deadline, twice)
+        own = job.team.share(len(loop.shards))
+        others = [number for number in range(len(loop.shards)) if number not in own]
+        if job.team.is_main:
+            scored = loop.run(own, others)
+        else:
+            scored = loop.run(own)
+            if complete:
+                scored |= loop.awaited(others)
+        return Reading(*joined(loop.sequences, loop.shards, scored))
+
+    def _battle_scores(self, values: npt.NDArray[np.float32], job: Job) -> "BattleScores":
+        from reward_model.model.margins import battle_scores
+
+        styled = self.run.style is not None and self.options.style
+        return battle_scores(values, self.encoding, job.style if styled else None, self.run.style if styled else None)
 
     def _make_room(self, job: Job) -> None:
         """Lets go of a model on a GPU when another one needs it."""
@@ -87,24 +162,24 @@ class RunMember:
             return shares / shares.sum()
         return np.full(len(LABELS), 1 / len(LABELS))
 
-    def _loop(self, job: Job) -> Any:
+    def _loop(self, job: Job, battles: datasets.Dataset, deadline: "Deadline", twice: bool) -> "ShardLoop":
         from reward_model.predict.shard_loop import ShardLoop, plan_shards
         from reward_model.tokens.sequences import distinct_sequences
 
         encoder = self._encoder()
-        sequences = distinct_sequences(job.battles, self.encoding, both_orders=self.options.swap_average)
+        sequences = distinct_sequences(battles, self.encoding, both_orders=twice)
         shards = plan_shards(sequences)
         store = None
         if job.folder is not None:
             store = ShardStore(job.folder / self._fingerprint(sequences.fingerprint, [len(shard) for shard in shards]))
         return ShardLoop(
-            battles=job.battles,
+            battles=battles,
             sequences=sequences,
             shards=shards,
             encoder=encoder,
             scorer=self._loaded_scorer,
             store=store,
-            deadline=job.deadline,
+            deadline=deadline,
             progress=job.progress and job.team.is_main,
         )
 
@@ -123,13 +198,14 @@ class RunMember:
         return encoder
 
     def _loaded_scorer(self) -> "Scorer":
-        from reward_model.model.backbone import check_positions
+        from reward_model.model.backbone import check_extension, check_positions
         from reward_model.predict.scorer import Scorer
         from reward_model.run_directory.load_model import load_run_model
 
         if self._scorer is None:
             loaded = load_run_model(self.run, self.options.load)
             check_positions(loaded.model, self.max_length)
+            check_extension(loaded.model, self.max_length, self.run.config.max_length)
             self._scorer = Scorer(loaded, self.options.batch_tokens, self.max_length)
         return self._scorer
 

@@ -5,9 +5,10 @@ rows of like length share a batch, so little is padded, and never to max_length.
 and the budget stays lowered; a row that fails alone, or whose scores are not finite, is left as NaN and named.
 """
 
+import contextlib
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +17,14 @@ import torch
 
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import without_cache
+from reward_model.model.device import Lanes, gpus_of
 from reward_model.model.packed.check import packed_reader
 from reward_model.model.packed.cpu_memory import keep_freed_memory
 from reward_model.model.packed.linear import pack_linear_layers
 from reward_model.model.packed.reader import PackedReader
 from reward_model.model.score_layer import last_positions, score_inputs
 from reward_model.run_directory.load_model import LoadedModel
-from reward_model.tokens.layout import lengths_packed
+from reward_model.tokens.layout import lengths_packed, sent
 from reward_model.tokens.token_budget import batches, packs, padded
 
 # More would not fit the caches of a CPU core's neighbours, and gains nothing there.
@@ -52,6 +54,7 @@ class Scorer:
         self.loaded = loaded
         self.first_error: str | None = None
         self.packed: PackedReader | None = None
+        self.lanes = Lanes(gpus_of(loaded.model))
         if loaded.device.type == "cpu":
             keep_freed_memory()
             pack_linear_layers(loaded.model)
@@ -66,11 +69,11 @@ class Scorer:
 
         Raises: ModelError where the GPU stopped at an error that all later calls would meet as well.
         """
-        scores = np.full((len(rows), 2), np.nan, dtype=np.float32)
+        queued: list[tuple[list[int], torch.Tensor]] = []
         waiting = self._batches(rows, range(len(rows)))
         while waiting:
             batch = waiting.popleft()
-            failure = self._attempt(rows, batch, scores)
+            failure = self._attempt(rows, batch, queued)
             if failure is None:
                 continue
             if failure.out_of_memory:
@@ -86,19 +89,25 @@ class Scorer:
                 # What waits was cut for the budget that turned out too large.
                 left = [*(batch if len(batch) > 1 else []), *(row for other in waiting for row in other)]
                 waiting = self._batches(rows, sorted(left))
+        scores = np.full((len(rows), 2), np.nan, dtype=np.float32)
+        with _final_errors():
+            self.lanes.wait()
+            for batch, values in queued:
+                scores[batch] = as_array(values)
         scores[~np.isfinite(scores).all(axis=1)] = np.nan
         return scores
 
-    def _attempt(self, rows: Sequence[Sequence[int]], batch: Sequence[int], scores: FloatArray) -> "Failure | None":
-        """Scores a batch. Returns after the exception is gone, whose traceback would keep the batch's activations."""
+    def _attempt(
+        self, rows: Sequence[Sequence[int]], batch: list[int], queued: list[tuple[list[int], torch.Tensor]]
+    ) -> "Failure | None":
+        """Queues a batch; its scores are fetched when all are queued, so that a GPU never waits for the next.
+
+        Returns after the exception is gone, whose traceback would keep the batch's activations.
+        """
         try:
-            scores[batch] = self._forward([rows[row] for row in batch])
+            with _final_errors(), self.lanes.next():
+                queued.append((batch, self._forward([rows[row] for row in batch])))
         except (RuntimeError, IndexError, MemoryError) as error:
-            if is_final(error):
-                raise ModelError(
-                    f"the GPU stopped ({one_line(error)}) and can compute nothing more in this process; the same command "
-                    "goes on from the finished shards; CUDA_LAUNCH_BLOCKING=1 names the operation that failed"
-                ) from error
             return Failure(one_line(error), is_out_of_memory(error))
         return None
 
@@ -106,7 +115,7 @@ class Scorer:
     def _check(self) -> None:
         tokenizer = self.loaded.tokenizer
         try:
-            scores = self._forward([tokenizer("Hello.")["input_ids"] or [tokenizer.pad_token_id or 0]])
+            scores = as_array(self._forward([tokenizer("Hello.")["input_ids"] or [tokenizer.pad_token_id or 0]]))
         except (RuntimeError, IndexError, NotImplementedError) as error:
             raise ModelError(f"the model cannot score any text ({one_line(error)})") from error
         if not np.isfinite(scores).all():
@@ -123,20 +132,19 @@ class Scorer:
             planned = batches([len(row) for row in chosen], self.batch_tokens)
         return deque([places[row] for row in batch] for batch in planned)
 
-    def _forward(self, rows: Sequence[Sequence[int]]) -> FloatArray:
-        scores = self.packed.scores(rows) if self.packed is not None else self._padded(rows)
-        values: FloatArray = scores.float().cpu().numpy()
-        return values
+    def _forward(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """float32 [rows, 2], on the device that has computed them."""
+        return (self.packed.scores(rows) if self.packed is not None else self._padded(rows)).float()
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         model, device = self.loaded.model, self.loaded.device
         input_ids, attention_mask = padded(rows, int(self.loaded.tokenizer.pad_token_id or 0))
-        positions = last_positions(attention_mask).to(device)
+        positions = sent(last_positions(attention_mask), device)
         # Without padding no mask is needed, and attention takes its fastest way.
-        mask = None if bool(attention_mask.all()) else attention_mask.to(device)
+        mask = None if bool(attention_mask.all()) else sent(attention_mask, device)
         with score_inputs(model, positions=positions):
             scores: torch.Tensor = model(
-                input_ids=input_ids.to(device), attention_mask=mask, **without_cache(model)
+                input_ids=sent(input_ids, device), attention_mask=mask, **without_cache(model)
             ).logits
         return scores
 
@@ -153,22 +161,27 @@ class Scorer:
 
     def _memory_budget(self, max_length: int) -> int:
         """As many tokens as fill most of the device's free memory, going by what rows of `max_length` take."""
-        device = self.loaded.device
-        if device.type != "cuda":
+        if self.loaded.device.type != "cuda":
             return max(CPU_BATCH_TOKENS, max_length)
         # As long as the longest that will come: attention that is not fused takes memory by the square of a row's length.
         # Neighbours begin differently, or a packed model would read their common beginning once.
         rows = [[place % 2] + [0] * (max_length - 1) for place in range(max(1, PROBE_TOKENS // max_length))]
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        devices = self.lanes.devices or [self.loaded.device]
+        before = [torch.cuda.memory_allocated(device) for device in devices]
+        for device in devices:
+            torch.cuda.reset_peak_memory_stats(device)
         if self._runs_out_of_memory(rows):
             torch.cuda.empty_cache()
             return max(LEAST_TOKENS, max_length)
-        taken = max(1, torch.cuda.max_memory_allocated(device) - before)
-        free, _ = torch.cuda.mem_get_info(device)
-        # PyTorch keeps what it has freed; the driver counts that as taken.
-        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        affordable = int(MEMORY_SHARE * free / taken * sum(map(len, rows)))
+        shares = []
+        for device, held in zip(devices, before, strict=True):
+            taken = max(1, torch.cuda.max_memory_allocated(device) - held)
+            free, _ = torch.cuda.mem_get_info(device)
+            # PyTorch keeps what it has freed; the driver counts that as taken.
+            free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            shares.append(free / taken)
+        # Each lane has a batch of its own.
+        affordable = int(MEMORY_SHARE * min(shares) / self.lanes.count * sum(map(len, rows)))
         return max(LEAST_TOKENS, max_length, min(MOST_TOKENS, affordable))
 
     def _runs_out_of_memory(self, rows: Sequence[Sequence[int]]) -> bool:
@@ -182,6 +195,26 @@ class Scorer:
                 ) from error
             return True
         return False
+
+
+def as_array(scores: torch.Tensor) -> FloatArray:
+    """The scores in main memory; waits for the device that computes them."""
+    values: FloatArray = torch.as_tensor(scores).float().cpu().numpy()
+    return values
+
+
+@contextlib.contextmanager
+def _final_errors() -> Iterator[None]:
+    """Raises: ModelError in the place of a GPU's error that all later calls would meet as well."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_final(error):
+            raise
+        raise ModelError(
+            f"the GPU stopped ({one_line(error)}) and can compute nothing more in this process; the same command "
+            "goes on from the finished shards; CUDA_LAUNCH_BLOCKING=1 names the operation that failed"
+        ) from error
 
 
 @dataclass(frozen=True)

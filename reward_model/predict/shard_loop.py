@@ -1,5 +1,6 @@
 """The loop over shards: the next one is tokenised in a thread while this one is scored; each is kept as it finishes."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.sequences import IntArray, Sequences
 
 SHARD_SEQUENCES = 256
+WAIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,25 @@ class ShardLoop:
                     ahead = {following: thread.submit(self._encode, following, length)}
                 scored[number] = self._score(scorer, number, encoded)
                 self._show(bar, [*own, *others], scored)
+        return scored
+
+    def awaited(self, numbers: Iterable[int]) -> dict[int, ShardScores]:
+        """Scores of shards that other processes score, as soon as they are in the store.
+
+        It ends, because the main process takes over what nobody else finishes.
+
+        Raises: WorkRemoved where the main process has ended meanwhile.
+        """
+        assert self.store is not None, "several processes share a store"
+        missing = set(numbers)
+        scored: dict[int, ShardScores] = {}
+        while missing:
+            ready = {number: scores for number in missing if (scores := self.stored(number)) is not None}
+            scored |= ready
+            missing -= ready.keys()
+            if missing:
+                self.store.check_shared()
+                time.sleep(WAIT_SECONDS)
         return scored
 
     def _score(self, scorer: Scorer, number: int, encoded: Encoded) -> ShardScores:
@@ -203,14 +224,14 @@ def _encode_each(encoder: BattleEncoder, rows: Sequence[Any]) -> Encoded:
 def joined(
     sequences: Sequences, shards: Sequence[IntArray], scored: dict[int, ShardScores]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Scores of the n battles' sequences.
+    """Scores of the n battles' sequences; NaN for shards that are not among `scored`.
 
     Returns: values float32 [n, rows, 2]; bool [n], whether any text was cut; bool [n], whether for want of time.
     """
     values = np.full((len(sequences), 2), np.nan, dtype=np.float32)
     cut, shortened = np.zeros((2, len(sequences)), dtype=bool)
-    for number, shard in enumerate(shards):
-        scores = scored[number]
+    for number, scores in scored.items():
+        shard = shards[number]
         values[shard], cut[shard], shortened[shard] = scores.values, scores.cut > 0, scores.shortened
     of_battle = sequences.of_battle
     return values[of_battle], np.asarray(cut[of_battle].any(axis=1)), np.asarray(shortened[of_battle].any(axis=1))

@@ -81,6 +81,11 @@ class ShardStore:
                 raise WorkRemoved("the work folder was removed", file=self.folder.parent) from error
             raise
 
+    def check_shared(self) -> None:
+        """Raises: WorkRemoved where the work folder, which processes share, is gone."""
+        if not self.folder.parent.is_dir():
+            raise WorkRemoved("the work folder was removed", file=self.folder.parent)
+
     def read(self, shard: int, rows: int) -> ShardScores | None:
         """The scores of a finished shard of so many rows; None where there are none."""
         try:

@@ -27,6 +27,7 @@ class ReportData:
         audit: the result of `reward_model.audit.audit.audit`; None leaves the audit out.
         audit_style_off: the same with the style head closed; None where the model has none.
         facts: what a reader should know of the run, name to value.
+        have_prior: how many of all predicted battles could not be scored, and have the prior.
 
     Raises: ValueError for no battles, one without a verdict, or an array of another shape or with NaN.
     """
@@ -39,6 +40,7 @@ class ReportData:
     audit: Figures | None = None
     audit_style_off: Figures | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    have_prior: int = 0
 
     def __post_init__(self) -> None:
         rows = len(self.battles)

@@ -81,6 +81,7 @@ def report_data(
         audit=audited,
         audit_style_off=closed,
         facts=_facts(done, len(rows)) | ({"too few battles to fit": ", ".join(left_out)} if left_out else {}),
+        have_prior=int(done.prediction.failed.sum()),
     )
 
 

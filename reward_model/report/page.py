@@ -39,6 +39,7 @@ def report_json(data: ReportData) -> Figures:
     figures = {
         "battles": len(data.battles),
         "prompts": len(set(data.groups)),
+        "have_prior": data.have_prior,
         "facts": {name: str(value) for name, value in data.facts.items()},
         "quality": describe_quality(data, resampling),
         "calibration": describe_calibration(data, resampling),

@@ -8,7 +8,7 @@ from typing import Any
 
 from arena_data.webpage.drawing import percent
 from reward_model.report.numbers import best_peer, changed_rows
-from reward_model.report.text import plain, signed
+from reward_model.report.text import is_clear, plain, signed
 
 Figures = dict[str, Any]
 
@@ -16,6 +16,7 @@ Figures = dict[str, Any]
 SMALL_ERROR = 0.03
 # Points of a hundred battles that dress alone may win before the model counts as swayed.
 SMALL_SWAY = 2.0
+_ENDS = ("value", "low", "high")
 
 
 def verdict(figures: Figures) -> Figures:
@@ -95,14 +96,12 @@ def _swayed(figures: Figures) -> Figures:
     if not rows:
         return _answer(question, "unsure", "Not tried", "The bias audit was left out.", "")
     worst = max(rows, key=lambda row: abs(row["win_share"]["value"]))
-    effect = {
-        key: None if (value := worst["win_share"][key]) is None else 100 * value for key in ("value", "low", "high")
-    }
+    effect = {key: None if value is None else 100 * value for key, value in worst["win_share"].items() if key in _ENDS}
     points = _with_interval(effect, 1, signed)
     why = f"Largest effect, in points of a hundred battles: the same response, {worst['label']}: {points}."
-    if abs(effect["value"]) <= SMALL_SWAY:
+    if abs(100 * worst["win_share"]["value"]) <= SMALL_SWAY:
         return _answer(question, "good", "No", why, "and dress alone hardly sways it")
-    if effect["low"] is not None and effect["low"] <= 0 <= effect["high"]:
+    if not is_clear(worst["win_share"]) and worst["win_share"]["low"] is not None:
         return _answer(question, "unsure", "Not sure yet", why, "and what sways it cannot be told yet")
     closed = _without_style(figures, worst["name"])
     if closed is not None:

@@ -20,8 +20,9 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig,
 from arena_data.errors import InputError
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import dtype_named, fastest_dtype, set_pad_token
-from reward_model.model.device import compute_on, named_device
-from reward_model.model.pretrained import head_names, load_pretrained
+from reward_model.model.device import check_on_gpus, check_several_gpus, compute_on, named_device
+from reward_model.model.pretrained import head_names, load_config, load_pretrained
+from reward_model.model.quantised import quantisation_method, unpack
 from reward_model.model.score_layer import install_score_layer, last_positions, score_inputs
 from reward_model.run_directory.adapter import check_adapter, with_adapter
 from reward_model.run_directory.load_score import load_score
@@ -42,6 +43,7 @@ class LoadOptions:
         merge: add the adapter to the backbone's weights.
         device: such as `cpu` or `cuda:1`; None takes the first accelerator.
         attn_implementation: Transformers' choice if None.
+        device_map: `balanced` spreads the model over all GPUs; None puts it on one device.
 
     Raises: ModelError for options that do not go together, and for a device that is not on this machine.
     """
@@ -53,6 +55,7 @@ class LoadOptions:
     merge: bool = False
     device: str | None = None
     attn_implementation: str | None = None
+    device_map: str | None = None
 
     def __post_init__(self) -> None:
         if self.load_in_4bit and self.load_in_8bit:
@@ -61,7 +64,19 @@ class LoadOptions:
             raise ModelError(
                 "an adapter is merged in full precision; leave out --merge, or load_in_4bit and load_in_8bit"
             )
+        if self.device_map is not None:
+            self._check_device_map()
         named_device(self.device)  # refused at once, not after minutes of other work
+
+    def _check_device_map(self) -> None:
+        if self.device_map != "balanced":
+            raise ModelError(f"device_map is {self.device_map!r}; expected balanced")
+        for flag, given in (("--device", self.device), ("--merge", self.merge)):
+            if given:
+                raise ModelError(
+                    f"device_map spreads a model over all GPUs, and {flag} needs it on one device; choose one"
+                )
+        check_several_gpus()
 
     def torch_device(self) -> torch.device:
         """Raises: ModelError for a device that is not on this machine."""
@@ -87,6 +102,7 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
     compute_on(device)
     tokenizer = load_tokenizer(str(run.directory))
     is_adapter = run.config.model_type == "adapter"
+    bits = options.load_in_4bit or options.load_in_8bit
     source = backbone_of(run, options.base_model) if is_adapter else str(run.directory)
     settings: dict[str, Any] = {
         "num_labels": 1,
@@ -99,13 +115,25 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
     try:
         if is_adapter:
             check_adapter(run.directory)
-        settings |= _placement(device, options)
         head = head_names(source, settings.get("revision"))
-        if options.load_in_4bit or options.load_in_8bit:
-            settings |= _quantised(options, dtype, device, head)
+        method = quantisation_method(load_config(source, **_revision(settings)))
+        if method is not None and options.merge:
+            raise ModelError(
+                f"{source}: an adapter is not merged into weights quantised by {method}; leave out --merge"
+            )
+        if method == "compressed-tensors" and options.device_map is not None:
+            raise ModelError(
+                f"{source}: weights of compressed-tensors are unpacked on one device; leave out --device_map"
+            )
+        settings |= _placement(device, options, quantised=bits or method is not None)
+        if bits:
+            settings |= _quantised(options, dtype, head)
         # An adapter brings its own head.
         new = head if is_adapter else ()
         model, _ = load_pretrained(AutoModelForSequenceClassification, source, new=new, **settings)
+        if options.device_map is not None:
+            check_on_gpus(model)
+        unpack(model)
         install_score_layer(model, style_features=len(run.style.features) if run.style else 0, tie_bias=0.0)
         set_pad_token(model, tokenizer)
         if is_adapter:
@@ -120,11 +148,13 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
     model.eval()
     if options.merge and is_adapter:
         model = merged(model, tokenizer)
-    if options.load_in_4bit or options.load_in_8bit:
+    if bits or method is not None:
         # PEFT 0.21 makes adapters float32, and every input of theirs with them; what is quantised stays as it is.
         for name, parameter in model.named_parameters():
             if ".lora_" in name:
                 parameter.data = parameter.data.to(dtype)
+    elif options.device_map is not None:
+        model = model.to(dtype=dtype)
     else:
         model = model.to(device=device, dtype=dtype)
     return LoadedModel(model, tokenizer, device, dtype)
@@ -156,18 +186,22 @@ def _in_hub_cache(name: str) -> bool:
     return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
-def _placement(device: torch.device, options: LoadOptions) -> dict[str, Any]:
+def _placement(device: torch.device, options: LoadOptions, *, quantised: bool) -> dict[str, Any]:
     """Weights straight to a GPU: in main memory those of an 8B model are 16 GB, in every process. They are merged there.
 
-    Transformers does that with accelerate alone.
+    Transformers does that with accelerate alone. Quantised weights cannot be moved later, wherever they go.
     """
+    if options.device_map is not None:
+        return {"device_map": options.device_map}
     straight = device.type == "cuda" and not options.merge and importlib.util.find_spec("accelerate") is not None
-    return {"device_map": {"": device}} if straight else {}
+    return {"device_map": {"": device}} if straight or quantised else {}
 
 
-def _quantised(
-    options: LoadOptions, dtype: torch.dtype, device: torch.device, skipped: Sequence[str]
-) -> dict[str, Any]:
+def _revision(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"revision": settings["revision"]} if "revision" in settings else {}
+
+
+def _quantised(options: LoadOptions, dtype: torch.dtype, skipped: Sequence[str]) -> dict[str, Any]:
     """4 bits as in QLoRA (NF4, double quantisation), 8 as in LLM.int8; the modules to be skipped are never quantised."""
     quantization = BitsAndBytesConfig(
         load_in_4bit=options.load_in_4bit,
@@ -177,7 +211,7 @@ def _quantised(
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=list(skipped),
     )
-    return {"quantization_config": quantization, "device_map": {"": device}}
+    return {"quantization_config": quantization}
 
 
 def merged(model: Any, tokenizer: PreTrainedTokenizerBase) -> Any:

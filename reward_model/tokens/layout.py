@@ -11,6 +11,13 @@ import torch
 LEAST_SHARED = 16
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device. A GPU's queue is not waited for, as `.to` alone would do."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A sequence's place in the row: its own tokens from `start` to `end`, after `shared` tokens from `shared_start`."""
@@ -99,7 +106,7 @@ class Pack:
 
     def starts(self, device: torch.device) -> torch.Tensor:
         """int64 [pieces]: the place of each piece's first own token."""
-        return self._once(("starts", device), lambda: torch.tensor([p.start for p in self.pieces], device=device))
+        return self._once(("starts", device), lambda: sent(torch.tensor([p.start for p in self.pieces]), device))
 
     def variable_lengths(self, device: torch.device) -> "VariableLengths":
         """The pack as kernels for rows of unequal length take it."""
@@ -164,9 +171,9 @@ class VariableLengths:
             for place in range(*part)
         ]
         query_ends, key_ends = (
-            torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device=device)
+            sent(torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32), device)
             for lengths in (own, keys)
         )
         whole = sum(own) == sum(keys)
-        gathered = None if whole else torch.tensor(index, device=device)
+        gathered = None if whole else sent(torch.tensor(index), device)
         return cls(gathered, query_ends, key_ends, max(own), max(keys))

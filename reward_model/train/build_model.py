@@ -18,6 +18,7 @@ from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.device import default_device
 from reward_model.model.old_torchao import pass_over_old_torchao
 from reward_model.model.pretrained import head_names, load_pretrained
+from reward_model.model.quantised import check_trains
 from reward_model.model.score_layer import head_module_names, install_score_layer
 
 
@@ -45,6 +46,7 @@ def load_model(
             # The score layer is never quantised, in 4 bits as in 8 (both read this list).
             quantization.llm_int8_skip_modules = head
         model, drawn_at_random = load_pretrained(AutoModelForSequenceClassification, name, new=head, **options)
+        check_trains(model, name, adapters=bool(arguments.use_peft))
         layer = install_score_layer(model, style_features=style_features, tie_bias=tie_bias)
         if f"{layer.stock_name}.weight" in drawn_at_random:
             layer.start_from_nothing()

@@ -1,6 +1,7 @@
 """predict.py as a person runs it: complete submissions, offline, from hostile input."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -214,7 +215,9 @@ def test_rows_that_cannot_be_scored_end_in_status_3(
     monkeypatch.setattr(Scorer, "score", failing)
     output = tmp_path / "submission.csv"
     assert predict.main(flags(run, SAMPLE, output)) == 3
-    assert "rows could not be scored and have the prior (no luck)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    [failed] = re.findall(r"(\d+) rows could not be scored and have the prior \(no luck\)", said)
+    assert f"submission.csv: 300 rows, {failed} of them with the prior, in" in said and "complete" not in said
     assert len(rows_of(output)) == 300
 
 

@@ -188,6 +188,27 @@ def test_a_few_battles_have_a_report_without_what_cannot_be_fitted(
     assert "too few battles to fit: " in page.read_text()
 
 
+def test_page_and_figures_say_how_many_rows_have_the_prior(
+    run: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = Scorer.score
+
+    def failing(self: Scorer, rows: Any) -> Any:
+        values = score(self, rows)
+        values[0] = np.nan
+        return values
+
+    monkeypatch.setattr(Scorer, "score", failing)
+    output, page = tmp_path / "submission.csv", tmp_path / "report.html"
+    more = ["--report", str(page), "--json", "--audit_battles", "0", "--peers"]
+    assert predict.main(flags([run], labelled, output, *more)) == 3
+    shown = capsys.readouterr()
+    failed = json.loads(shown.out)["have_prior"]
+    assert failed > 0
+    assert f"submission.csv: 40 rows, {failed} of them with the prior, in" in shown.err
+    assert f"could not be scored, have the prior: {failed} battles" in page.read_text()
+
+
 def test_a_report_that_fails_leaves_the_submission_and_says_so(
     run: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,14 +14,15 @@ ROOT = Path(__file__).parents[2]
 def test_every_extra_that_is_named_brings_what_it_is_named_for() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for module, (_, extra) in EXTRAS.items():
-        package = "scikit-learn" if module == "sklearn" else module
+        package = "scikit-learn" if module == "sklearn" else module.replace("_", "-")
         assert any(line.startswith(package) for line in extras[extra]), (module, extra)
 
 
 def test_all_is_all() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     [everything] = extras["all"]
-    assert set(everything.partition("[")[2].rstrip("]").split(",")) == set(extras) - {"all", "dev"}
+    apart = {"gptq"}  # compiled for a GPU where it is installed
+    assert set(everything.partition("[")[2].rstrip("]").split(",")) == set(extras) - {"all", "dev"} - apart
 
 
 def test_a_module_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

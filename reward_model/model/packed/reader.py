@@ -28,7 +28,7 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from reward_model.model.packed.piece_attention import AttentionOptions, attention, first_tokens
 from reward_model.model.score_layer import model_lock, score_inputs
-from reward_model.tokens.layout import Pack, lay_out
+from reward_model.tokens.layout import Pack, lay_out, sent
 
 IMPLEMENTATION = "packed_sequences"
 # What some layers add to attention's scores; none of it is computed here, so a model that asks for it is read padded.
@@ -117,7 +117,7 @@ class PackedReader:
     def scores(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """float32 [rows, 2]: value and tie strength of each row of token ids; neighbours share what they begin with."""
         packed = lay_out(rows, self.causal)
-        inputs = {name: packed[name].to(self.device) for name in ("input_ids", "position_ids")}
+        inputs = {name: sent(packed[name], self.device) for name in ("input_ids", "position_ids")}
         with self.reading():
             return self.logits(self.stock, packed | inputs).float()
 
@@ -174,7 +174,7 @@ class PackedReader:
         pieces = self._call.pack.pieces
         inputs = {"input_ids": packed["input_ids"], "position_ids": packed["position_ids"] + self.first_position}
         if self.causal:
-            ends = torch.tensor([piece.end - 1 for piece in pieces], device=packed["input_ids"].device)
+            ends = sent(torch.tensor([piece.end - 1 for piece in pieces]), packed["input_ids"].device)
             with score_inputs(self.stock, positions=ends, style=style, pair=pair):
                 scores: Tensor = model(**inputs, use_cache=False).logits
         else:
@@ -191,9 +191,9 @@ class PackedReader:
         means = getattr(self.stock.config, "classifier_pooling", None) == "mean"
 
         def first_of_each(hidden: Tensor) -> Tensor:
-            pieces = self._call.pack.pieces
-            only_them = hidden.shape[1] == len(pieces)
-            return hidden if only_them else hidden[:, [piece.start for piece in pieces]]
+            pack = self._call.pack
+            only_them = hidden.shape[1] == len(pack.pieces)
+            return hidden if only_them else hidden[:, pack.starts(hidden.device)]
 
         def pooled(hidden: Tensor) -> Tensor:
             if not means:

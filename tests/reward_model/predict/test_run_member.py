@@ -30,7 +30,7 @@ RUNS = ("llama", "llama-adapter", "bert", "bert-joint")
 
 @pytest.mark.parametrize("name", RUNS)
 def test_probabilities_are_those_of_each_battle_by_itself(name: str, runs: dict[str, Path], battles: Any) -> None:
-    predicted = predictor(runs[name], swap_average=name == "bert-joint").predict(battles)
+    predicted = predictor(runs[name], swap_average=float(name == "bert-joint")).predict(battles)
     np.testing.assert_allclose(np.exp(predicted), np.exp(by_itself(runs[name], battles)), atol=1e-5)
     assert np.exp(predicted).std(axis=0).min() > 0.004  # it tells battles apart
 
@@ -47,7 +47,7 @@ def test_order_budget_and_padding_change_nothing(name: str, runs: dict[str, Path
 
 
 def test_swapping_a_battle_swaps_its_probabilities(runs: dict[str, Path], battles: Any) -> None:
-    for name, averaged in (("llama", False), ("bert-joint", True)):
+    for name, averaged in (("llama", 0.0), ("bert-joint", 1.0)):
         model = predictor(runs[name], swap_average=averaged)
         np.testing.assert_allclose(
             model.predict(swapped(battles)), model.predict(battles)[:, SWAP], atol=1e-5, err_msg=name
@@ -93,7 +93,7 @@ def test_what_was_cut_is_kept_with_the_scores(
     expected = cut_texts(runs[name], battles)
     assert 0 < expected.sum() < BATTLES
     for _ in ("scored", "read from the store"):
-        prediction = predictor(runs[name], swap_average=True).run(Job(battles, folder=tmp_path))
+        prediction = predictor(runs[name], swap_average=float(name == "bert-joint")).run(Job(battles, folder=tmp_path))
         np.testing.assert_array_equal(prediction.truncated, expected)
         monkeypatch.setattr(Scorer, "score", lambda *_: pytest.fail("scored again"))
 
@@ -142,12 +142,28 @@ def test_shards_of_other_files_under_the_same_names_are_not_gone_on_from(
     assert np.abs(after - before).max() > 0.01
 
 
+@pytest.mark.parametrize("name", ["bert", "llama-adapter"])
 def test_more_tokens_than_the_model_has_positions_are_refused_before_a_row_is_scored(
-    runs: dict[str, Path], battles: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, runs: dict[str, Path], battles: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Scorer, "score", lambda *_: pytest.fail("rows were scored"))
     with pytest.raises(ModelError, match="max_length is 2049, but the model has 2048 positions"):
-        predictor(runs["bert"], max_length=2049).predict(battles)
+        predictor(runs[name], max_length=2049).predict(battles)
+
+
+@pytest.mark.parametrize("name", ["bert", "llama-adapter"])
+def test_longer_texts_than_in_training_are_read_whole_and_kept_apart(
+    name: str, runs: dict[str, Path], battles: Any, tmp_path: Path
+) -> None:
+    few = battles.select(range(8))
+    trained = predictor(runs[name]).run(Job(few, folder=tmp_path))
+    longer = predictor(runs[name], max_length=2048).run(Job(few, folder=tmp_path))
+    assert trained.truncated is not None and longer.truncated is not None
+    assert trained.truncated.any() and not longer.truncated.any()
+    np.testing.assert_array_equal(longer.log_probs, predictor(runs[name], max_length=2048).predict(few))
+    changed = np.abs(longer.log_probs - trained.log_probs).max(axis=1) > 1e-4
+    np.testing.assert_array_equal(changed, trained.truncated)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["banana", "cuda:99"])
