@@ -26,6 +26,8 @@ FEATURES = datasets.Features(
         "verdict": datasets.List(datasets.Value("float32"), length=3),
         # A teacher's P(A), P(B), P(tie); null where there is none.
         "teacher": datasets.List(datasets.Value("float32"), length=3),
+        # How much better people said that the winner is, on its source's scale; null for a tie and where nobody said.
+        "strength": datasets.Value("float32"),
         # Equal for equal prompts, whatever file they come from: folds are grouped by it.
         "group": datasets.Value("string"),
         # The release or study the row names as its source; the file's stem where it names none.

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from arena_data.containers.column_names import plain_name
 from arena_data.errors import InputError
 from arena_data.reading import earlier_turns
+from arena_data.reading.grades import GRADES
 from arena_data.reading.preferences import SCORES
 from arena_data.reading.verdicts import ONE_HOT, TEACHER, VERDICTS
 
@@ -26,7 +27,7 @@ FAMILIES = {
 IDS = ("id", "question_id")
 MODELS = ("model_a", "model_b", "chosen_model", "rejected_model")
 WANTED = frozenset(
-    {*IDS, *MODELS, *VERDICTS, *TEACHER, "teacher", "language", "source", "prompt", *earlier_turns.COLUMNS}
+    {*IDS, *MODELS, *VERDICTS, *TEACHER, *GRADES, "teacher", "language", "source", "prompt", *earlier_turns.COLUMNS}
     | {name for names in (*FAMILIES.values(), *SCORES) for name in names}
 )
 NAMES_SHOWN = 20

@@ -18,6 +18,7 @@ from arena_data.reading import earlier_turns, json_lists, verdicts
 from arena_data.reading.conversations import as_messages, turns
 from arena_data.reading.families import FAMILIES, IDS, WANTED, family_of, names_text
 from arena_data.reading.files import read_blocks
+from arena_data.reading.grades import GRADES, read_grades
 from arena_data.reading.preferences import SCORES, chosen_is_a, one_answer, outcome, sides
 from arena_data.reading.text_cells import Style, cell_style, is_turns, parse_cell
 
@@ -61,7 +62,7 @@ class BlockReader:
     def read(self, block: Block) -> tuple[list[Segment], dict[str, list[Any]]]:
         """The rows' texts, as segments in order, and their other columns.
 
-        These are id, model_a, model_b, language, source, verdict and teacher.
+        These are id, model_a, model_b, language, source, verdict, teacher and strength.
         """
         block.file = self.file
         family = family_of(list(block.columns), self.file, block.names)
@@ -93,7 +94,9 @@ class BlockReader:
         ids = next((column(name) for name in IDS if name in names), None) or empty
         teachers = verdicts.teachers_verdicts(block)
         # In preference data it is the content that says whether the chosen answer is A or B: no teacher's word counts.
-        columns = [verdicts.people_verdicts(block, chosen=chosen), *([] if chosen else [teachers])]
+        people = verdicts.people_verdicts(block, chosen=chosen)
+        strengths, people = read_grades(block, people, chosen=chosen, required=self.labels == "required")
+        columns = [people, *([] if chosen else [teachers])]
         return {
             "id": ids,
             "model_a": column("model_a") or empty,
@@ -102,12 +105,15 @@ class BlockReader:
             "source": [source or self.stem for source in column("source") or empty],
             "verdict": verdicts.first_of(block, columns),
             "teacher": teachers,
+            "strength": strengths,
         }
 
     def _require(self, block: Block, values: list[Any]) -> None:
         if self.labels != "required" or None not in values:
             return
-        columns = [name for name in (*verdicts.VERDICTS, "teacher", verdicts.TEACHER[0]) if name in block.columns]
+        columns = [
+            name for name in (*verdicts.VERDICTS, *GRADES, "teacher", verdicts.TEACHER[0]) if name in block.columns
+        ]
         if not columns:
             ways = f"{', '.join(verdicts.ONE_HOT)}; or winner; or votes; or teacher"
             fix = names_text("winner", block.names)
@@ -210,6 +216,10 @@ class BlockReader:
             verdict = (verdicts.A if is_a else verdicts.B) if decided else verdicts.TIE
             drafts.append(Draft(asked, won if is_a else lost, lost if is_a else won, oddities, is_a, verdict))
         others["verdict"] = [draft.verdict for draft in drafts]
+        others["strength"] = [
+            None if verdict == verdicts.TIE else strength
+            for verdict, strength in zip(others["verdict"], others["strength"], strict=True)
+        ]
         if "chosen_model" in block.columns and "rejected_model" in block.columns:
             pairs = zip(block.columns["chosen_model"], block.columns["rejected_model"], drafts, strict=True)
             placed = [(won, lost) if draft.chosen_is_a else (lost, won) for won, lost, draft in pairs]

@@ -6,6 +6,7 @@ the same parts whatever the library version, the platform or the order of rows.
 """
 
 import hashlib
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -23,14 +24,16 @@ UNLABELLED = 3
 def drop_duplicates(battles: datasets.Dataset) -> tuple[datasets.Dataset, int]:
     """Battles with equal prompt and responses, also with A and B exchanged, kept once; and how many were left out.
 
-    The one that is kept has the mean of all copies' verdicts and the mean of their teachers, each turned to its side.
+    The one that is kept has the mean of all copies' verdicts and the mean of their teachers, each turned to its side, and
+    the median of their grades.
     People's verdicts alone are averaged where there is one; where there is none, the teachers' mean is the verdict too.
     """
     first: dict[bytes, int] = {}
     votes: dict[int, list[Sequence[float]]] = defaultdict(list)
     teachers: dict[int, list[Sequence[float]]] = defaultdict(list)
+    strengths: dict[int, list[float]] = defaultdict(list)
     orientation: dict[int, bool] = {}
-    read = battles.select_columns(["prompt", "response_a", "response_b", "verdict", "teacher"])
+    read = battles.select_columns(["prompt", "response_a", "response_b", "verdict", "teacher", "strength"])
     for index, row in enumerate(read):
         a, b = repr(row["response_a"]), repr(row["response_b"])
         swapped = b < a
@@ -40,12 +43,16 @@ def drop_duplicates(battles: datasets.Dataset) -> tuple[datasets.Dataset, int]:
         for known, shares in ((votes, voted(row["verdict"], row["teacher"])), (teachers, row["teacher"])):
             if shares is not None:
                 known[kept].append([shares[1], shares[0], shares[2]] if turned else shares)
+        if row["strength"] is not None:
+            strengths[kept].append(row["strength"])
     if len(first) == len(battles):
         return battles, 0
     kept_rows = sorted(first.values())
     columns = {
         "verdict": [_mean(votes[index] or teachers[index]) for index in kept_rows],
         "teacher": [_mean(teachers[index]) for index in kept_rows],
+        # The lower median is a grade that somebody gave.
+        "strength": [statistics.median_low(strengths[index]) if strengths[index] else None for index in kept_rows],
     }
     unique = battles.select(kept_rows)
     means = datasets.Dataset.from_dict(

@@ -37,6 +37,8 @@ def write_split(battles: datasets.Dataset, folder: str, test_share: float, seed:
 def battle_line(battle: dict[str, Any]) -> bytes:
     """One battle as a line of JSON, people's verdict as `votes` and its teacher where it has them."""
     row = {name: battle[name] for name in COLUMNS}
-    shares = {"votes": voted(battle["verdict"], battle["teacher"]), "teacher": battle["teacher"]}
+    shares: dict[str, Any] = {"votes": voted(battle["verdict"], battle["teacher"]), "teacher": battle["teacher"]}
+    # A margin may be 0 beside a win; a strength of 0 would be a tie.
+    shares["margin"] = battle["strength"]
     row |= {name: value for name, value in shares.items() if value is not None}
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -12,11 +12,12 @@ import datasets
 import numpy as np
 
 from arena_data.loading import load_battles
+from arena_data.splits.extra_battles import rows_without_prompts
 from arena_data.splits.folds import drop_duplicates
 from benchmarks.leaderboard.results import Predictions
 from reward_model.baselines.base import Baseline, class_of, verdicts_of
 from reward_model.baselines.regression.frozen import Frozen
-from reward_model.baselines.training import calibrate, without_prompts
+from reward_model.baselines.training import calibrate
 
 NO_TIES = ("no_ties",)
 NEURAL_FLAGS = ("model_name_or_path", "max_length", "num_train_epochs", "learning_rate", "batch_tokens", "bf16")
@@ -151,7 +152,10 @@ def run_baseline(
     """Trains on one part, calibrates on the second, predicts the third, and saves once to see how large it is."""
     held_out = parts["validation"]
     started = clock()
-    baseline.fit(parts["train"], without_prompts(extra, parts["validation"], parts["calibration"]) if extra else None)
+    baseline.fit(
+        parts["train"],
+        extra.select(rows_without_prompts(extra, parts["validation"], parts["calibration"])) if extra else None,
+    )
     trained = clock()
     raw = baseline.log_probabilities(held_out)
     predicted = clock()

@@ -9,8 +9,7 @@ import datasets
 import numpy as np
 
 from arena_data.errors import InputError
-from arena_data.loading import load_battles
-from arena_data.splits.folds import drop_duplicates
+from arena_data.splits.extra_battles import read_extra_battles
 from arena_data.splits.training_parts import read_training_split
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.classical.lengths import side_free
@@ -38,9 +37,11 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
     )
     extra = None
     if options.extra_file:
-        more, _ = drop_duplicates(load_battles(options.extra_file, labels="required"))
-        extra = without_prompts(more, parts["validation"], parts["calibration"])
+        more, kept = read_extra_battles(options.extra_file, parts["validation"], parts["calibration"])
+        extra = more.select(kept)
     print(", ".join(f"{name}: {len(part):,} battles" for name, part in parts.items()), file=sys.stderr)
+    if graded := sum(strength is not None for strength in parts["train"]["strength"]):
+        print(f"grades of {graded:,} battles are not used: a baseline learns from verdicts", file=sys.stderr)
     started = time.perf_counter()
     baseline.fit(parts["train"], extra)
     seconds = time.perf_counter() - started
@@ -58,12 +59,6 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
     }
     baseline.save(options.output_dir, fitted, metrics)
     return metrics
-
-
-def without_prompts(battles: datasets.Dataset, *held_out: datasets.Dataset) -> datasets.Dataset:
-    """The battles whose prompt is in none of the parts that are held out."""
-    seen = {group for part in held_out for group in part["group"]}
-    return battles.select([row for row, group in enumerate(battles["group"]) if group not in seen])
 
 
 def calibrate(baseline: Baseline, battles: datasets.Dataset) -> calibration.Calibration:

@@ -41,6 +41,8 @@ from reward_model.train.settings.config import DataArguments, TieRewardConfig
 from reward_model.train.settings.recipe import RecipeParser
 from reward_model.train.settings.run_settings import settings_of
 from reward_model.train.settings.setting_checks import check_honoured, check_ranges, check_trackers
+from reward_model.train.sources import CV, grade_lines, parse_weights, read_sources, source_lines
+from reward_model.train.warm_start import open_warm_start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +107,9 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     # 1. What can be refused without reading a battle.
     gpu = config.device.type != "cpu"
     check_ranges(data, config, model_arguments)
+    if data.extra_weight != [CV] and not data.extra_file:
+        raise ValueError("--extra_weight is of --extra_file, which is not given")
+    warm_start, model_arguments, said = open_warm_start(config, model_arguments)
     check_honoured(config, model_arguments)
     check_trackers(list(config.report_to or []))
     check_device(bool(config.bf16), bool(config.use_cpu))
@@ -114,25 +119,43 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
         config.max_length = whole_max_length(tokenizer, model_arguments)
     check_settings(config, model_arguments, engine_of(config), gpu=gpu)
     encoder = BattleEncoder(tokenizer, config.max_length, encoding_named(config.encoding))
-    say(config, *filter(None, [tokenizer_note(tokenizer)]))
+    say(config, *filter(None, [tokenizer_note(tokenizer)]), *said)
 
     # 2. Battles, each once, in three parts that share no prompt.
     with config.main_process_first(desc="battles"):
         battles = split_battles(data)
+        sources, extra = read_sources(data.extra_file, battles, grades=config.grades)
+    parse_weights(data.extra_weight, sources.names)
     say(config, *(f"{name}: {len(part):,} battles" for name, part in battles.items()))
     say(config, *oddity_lines(battles["train"]["oddities"]))
+    say(config, *grade_lines(sources, battles["train"], extra, grades=config.grades))
     if config.teacher_weight > 0 and all(teacher is None for teacher in battles["train"]["teacher"]):
         raise ModelError("teacher_weight is set, but no battle has a teacher's probabilities; add them, or set it to 0")
 
     def settings_and_checkpoint() -> tuple[dict[str, Any], str | None, list[str]]:
-        settings = settings_of(data, config, model_arguments, battles)
+        settings = settings_of(data, config, model_arguments, battles, extra)
         return settings, *checkpoint_to_resume(config.output_dir, settings, config.resume_from_checkpoint)
 
     settings, checkpoint, passed_over = on_main_process(settings_and_checkpoint)
     say(config, *passed_over)
 
     # 3. The model, its start at the tie rate and the style that were seen, and token ids, cut fairly; no row dropped.
-    run = compose(battles, encoder, config, model_arguments, progress=is_main(config))
+    if warm_start is not None:
+        say(config, warm_start.line(sources=len(sources.names), grades=sources.grade_levels))
+    run = compose(
+        battles,
+        encoder,
+        config,
+        model_arguments,
+        sources=sources,
+        extra=extra,
+        extra_weight=data.extra_weight,
+        warm_start=warm_start,
+        progress=is_main(config),
+    )
+    if run.mixed is not None:
+        sources = run.mixed.sources
+        say(config, *source_lines(sources, extra, run.mixed.by_cross_validation))
     if run.style_fit is not None:
         say(config, f"style alone: cross-validated log loss {run.style_fit.log_loss:.4f} on the training battles")
     say(config, str(truncation_summary(run.data.train.rows, encoder.max_length)))
@@ -149,7 +172,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
 
     # 5. Calibration on battles that training has not seen, and the artefact.
     style_log_loss = None if run.style_fit is None else run.style_fit.log_loss
-    metrics = finish_run(run.trainer, run.data, model_arguments, style_log_loss)
+    metrics = finish_run(run.trainer, run.data, model_arguments, sources, style_log_loss)
     if run.trainer.is_world_process_zero():
         low, high = metrics["intervals"].get("log_loss", (float("nan"), float("nan")))
         print(

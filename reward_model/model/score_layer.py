@@ -29,6 +29,7 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from reward_model.model.model_lock import lock_of
+from reward_model.model.source_offsets import source_columns, source_parameters
 
 
 class ScoreInputs(NamedTuple):
@@ -37,6 +38,7 @@ class ScoreInputs(NamedTuple):
     positions: Tensor | None = None
     style: Tensor | None = None
     pair: Tensor | None = None
+    source: Tensor | None = None
 
 
 def _no_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -81,13 +83,25 @@ class TieAwareScore(Float32Linear):
         replaced: that layer: gives the size of the state h, whether `weight` has a bias, and the device.
         style_features: F, how many style features there are; 0 for no style head.
         tie_bias: k, the tie strength before training.
+        sources: how many sources of battles there are beside our own (`reward_model.model.source_offsets`).
+        grade_levels: the most grades that a source has; 0 where no battle is graded.
     """
 
     style_reward: nn.Parameter | None
     style_tie: nn.Parameter | None
     style_similarity: nn.Parameter | None
+    source_bias: nn.Parameter | None
+    grade_bias: nn.Parameter | None
 
-    def __init__(self, stock_name: str, replaced: nn.Linear, style_features: int, tie_bias: float) -> None:
+    def __init__(
+        self,
+        stock_name: str,
+        replaced: nn.Linear,
+        style_features: int,
+        tie_bias: float,
+        sources: int = 0,
+        grade_levels: int = 0,
+    ) -> None:
         device, size = replaced.weight.device, replaced.in_features
         super().__init__(size, 1, bias=replaced.bias is not None, device=device, dtype=torch.float32)
         self.stock_name, self.inputs = stock_name, ScoreInputs()
@@ -98,6 +112,8 @@ class TieAwareScore(Float32Linear):
         for name, size in (("style_reward", style_features), ("style_tie", style_features), ("style_similarity", 1)):
             zeros = nn.Parameter(torch.zeros(size, device=device, dtype=torch.float32))
             self.register_parameter(name, zeros if style_features else None)
+        for name, parameter in source_parameters(sources, grade_levels, device).items():
+            self.register_parameter(name, parameter)
 
     def start_from_nothing(self) -> None:
         """Sets w and the bias beside it to 0.
@@ -113,12 +129,14 @@ class TieAwareScore(Float32Linear):
     def forward(self, hidden: Tensor) -> Tensor:
         """float [batch, h], pooled (encoders), or [batch, T, h], all tokens (decoders) -> float32 [..., 2]: value, tie.
 
+        Where the battles' sources are given and some are graded, the gaps between grades follow as further columns.
+
         Tokens are pooled at the given positions, and the result is expanded over T, so that stock pooling picks the
         same numbers wherever it looks; without positions every token is scored. One row of several sequences read end
         to end gives the pairs of all of them, float32 [1, T, 2 · sequences]. Raises ValueError for inputs whose shapes
         do not fit the batch or the style features.
         """
-        positions, style, pair = self.inputs
+        positions, style, pair, source = self.inputs
         rows = tokens = 0
         if hidden.ndim == 3 and positions is not None:
             rows, tokens = hidden.shape[:2]
@@ -132,7 +150,11 @@ class TieAwareScore(Float32Linear):
                 value = value + _style_term("style", style, value, self.style_reward)
             if pair is not None:
                 tie = tie + _style_term("pair", pair, tie, self.style_tie, self.style_similarity)
-            both = torch.cat((value, tie), dim=-1)
+            columns: list[Tensor] = []
+            if source is not None:
+                offset, *columns = source_columns(source, value, self.source_bias, self.grade_bias)
+                tie = tie + offset
+            both = torch.cat((value, tie, *columns), dim=-1)
         return both if not tokens else both.reshape(rows, 1, -1).expand(-1, tokens, -1)
 
 
@@ -161,7 +183,12 @@ def _layers(model: nn.Module) -> list[TieAwareScore]:
 
 @contextlib.contextmanager
 def score_inputs(
-    model: nn.Module, *, positions: Tensor | None = None, style: Tensor | None = None, pair: Tensor | None = None
+    model: nn.Module,
+    *,
+    positions: Tensor | None = None,
+    style: Tensor | None = None,
+    pair: Tensor | None = None,
+    source: Tensor | None = None,
 ) -> Iterator[None]:
     """Hands the score layer its inputs for the forward passes inside the block; afterwards it has those it had before.
 
@@ -175,13 +202,14 @@ def score_inputs(
             to the model, and encoders, which have their own, pass over it.
         style: float [batch, F], added to value through a. None leaves the style out.
         pair: float [batch, F + 1], |s_A − s_B| and then the similarity of A and B, added to tie through b and c.
+        source: int64 [batch], the source of each row's battle, 0 for our own; None leaves offsets and grades out.
     """
     layers = _layers(model)
     with lock_of(layers[0]):
         before = [layer.inputs for layer in layers]
         try:
             for layer in layers:
-                layer.inputs = ScoreInputs(positions, style, pair)
+                layer.inputs = ScoreInputs(positions, style, pair, source)
             yield
         finally:
             for layer, inputs in zip(layers, before, strict=True):
@@ -252,11 +280,12 @@ def gathered(parameters: Iterable[nn.Parameter], *, write: bool = False) -> cont
     return deepspeed.zero.GatheredParameters(partitioned, modifier_rank=0 if write else None)
 
 
-def install_score_layer(model: nn.Module, *, style_features: int, tie_bias: float) -> TieAwareScore:
+def install_score_layer(
+    model: nn.Module, *, style_features: int, tie_bias: float, sources: int = 0, grade_levels: int = 0
+) -> TieAwareScore:
     """Replaces the last linear layer of a one-label sequence-classification model; its weight and bias are kept.
 
-    style_features is F, 0 for no style head; tie_bias is k, the tie strength before training. Raises ValueError, in one
-    line, for a model or a head that does not fit.
+    The numbers are those of `TieAwareScore`. Raises ValueError, in one line, for a model or a head that does not fit.
     """
     if any(isinstance(module, PeftModel | ModulesToSaveWrapper) for module in model.modules()):
         raise ValueError("PEFT has wrapped the model already; install the score layer before get_peft_model")
@@ -269,7 +298,7 @@ def install_score_layer(model: nn.Module, *, style_features: int, tie_bias: floa
         raise ValueError(f"{place} is quantised; load the model with llm_int8_skip_modules={head_module_names(model)}")
     if old.out_features != 1:
         raise ValueError(f"{place} has {old.out_features} outputs; load the model with num_labels=1")
-    new = TieAwareScore(name, old, style_features, tie_bias).train(old.training)
+    new = TieAwareScore(name, old, style_features, tie_bias, sources, grade_levels).train(old.training)
     with gathered(old.parameters()), torch.no_grad():
         for key, parameter in old.named_parameters():
             new.get_parameter(key).copy_(parameter)

@@ -134,7 +134,13 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
         if options.device_map is not None:
             check_on_gpus(model)
         unpack(model)
-        install_score_layer(model, style_features=len(run.style.features) if run.style else 0, tie_bias=0.0)
+        install_score_layer(
+            model,
+            style_features=len(run.style.features) if run.style else 0,
+            tie_bias=0.0,
+            sources=len(run.config.sources),
+            grade_levels=run.config.grade_levels,
+        )
         set_pad_token(model, tokenizer)
         if is_adapter:
             model = with_adapter(model, run.directory)

@@ -23,21 +23,9 @@ def load_score(model: nn.Module, directory: str | Path) -> None:
     without a model, and for a parameter that is missing, is left over or has another shape. Load before DeepSpeed wraps
     the model: the float32 masters in its optimizer would overwrite what is loaded later.
     """
-    directory = Path(directory)
-    files = [file for name in ("adapter_model", "model") if (file := directory / f"{name}.safetensors").is_file()][:1]
-    if not files and (index := directory / _INDEX).is_file():
-        files = [directory / shard for shard in read_json(index, shard_names)]
-    if not files:
-        raise ValueError(f"{directory}: no adapter_model.safetensors, model.safetensors or {_INDEX} there")
-    layer = find_score_layer(model)
+    directory, layer = Path(directory), find_score_layer(model)
     name = layer.stock_name
-    saved: dict[str, Tensor] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118, not a mapping
-                parameter = key.removeprefix("base_model.model.")
-                if parameter.startswith(f"{name}."):
-                    saved[parameter.removeprefix(f"{name}.")] = tensors.get_tensor(key)
+    saved = stored_score(directory, name)
     parameters = dict(layer.named_parameters())
     if missing := sorted(parameters.keys() - saved.keys()):
         raise ValueError(f"{directory}: the score layer {name!r} there lacks {', '.join(missing)}")
@@ -48,3 +36,23 @@ def load_score(model: nn.Module, directory: str | Path) -> None:
             check_shape(f"{directory}: {name}.{key}", saved[key], tuple(parameter.shape))
         for key, parameter in parameters.items():
             parameter.copy_(saved[key])
+
+
+def stored_score(directory: Path, name: str) -> dict[str, Tensor]:
+    """The parameters of the score layer of that name, by their names in the layer.
+
+    Raises ValueError for a directory without a model.
+    """
+    files = [file for name in ("adapter_model", "model") if (file := directory / f"{name}.safetensors").is_file()][:1]
+    if not files and (index := directory / _INDEX).is_file():
+        files = [directory / shard for shard in read_json(index, shard_names)]
+    if not files:
+        raise ValueError(f"{directory}: no adapter_model.safetensors, model.safetensors or {_INDEX} there")
+    saved: dict[str, Tensor] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118, not a mapping
+                parameter = key.removeprefix("base_model.model.")
+                if parameter.startswith(f"{name}."):
+                    saved[parameter.removeprefix(f"{name}.")] = tensors.get_tensor(key)
+    return saved

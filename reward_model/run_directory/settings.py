@@ -33,8 +33,11 @@ MODEL_FILES = {
 }
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("encoding", "tie_link", "base_model", "model_type", "score_module"), (str,)),
-    **dict.fromkeys(("max_length", "transcript_version", "truncation_version", "style_version"), (int,)),
-    **{"style": (bool,), "base_model_revision": (str, type(None)), "labels": (list,), "package_versions": (dict,)},
+    **dict.fromkeys(
+        ("max_length", "grade_levels", "transcript_version", "truncation_version", "style_version"), (int,)
+    ),
+    **{"style": (bool,), "base_model_revision": (str, type(None)), "package_versions": (dict,)},
+    **dict.fromkeys(("labels", "sources"), (list,)),
 }
 # What this code can read. Other texts or features than those of training would give wrong numbers without a sign.
 _ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -67,6 +70,8 @@ class RewardModelConfig:
         model_type: `adapter` or `full`.
         score_module: module that holds the score layer, see `reward_model.model.score_layer.score_module_name`.
         style: whether there is a style head.
+        sources: of battles from elsewhere, in the order of their offsets in the score layer.
+        grade_levels: the most grades of a win that a source has; 0 without grades.
         base_model_revision: commit of the backbone, where it has one.
         labels: order of the probabilities, `arena_data.schema.LABELS`.
         transcript_version, truncation_version, style_version: of the code that made texts and features.
@@ -83,6 +88,8 @@ class RewardModelConfig:
     score_module: str
     style: bool
     base_model_revision: str | None = None
+    sources: list[str] = field(default_factory=list)
+    grade_levels: int = 0
     labels: list[str] = field(default_factory=lambda: list(LABELS))
     transcript_version: int = TRANSCRIPT_VERSION
     truncation_version: int = TRUNCATION_VERSION

@@ -14,13 +14,22 @@ from reward_model.tokens.encodings import SEPARATE, Encoding
 from reward_model.tokens.layout import lay_out
 from reward_model.tokens.token_budget import split_rows
 
+# What a battle's source says of it: the fields of `reward_model.model.source_offsets.SourceInputs`.
+SOURCE_COLUMNS = {
+    "source": torch.int64,
+    "weight": torch.float32,
+    "tie_observed": torch.bool,
+    "grade": torch.int64,
+    "levels": torch.int64,
+}
+
 
 @dataclass(frozen=True)
 class BattleCollator:
     """Rows of the training dataset to a batch of tensors.
 
     Each row has `input_ids_a`, `input_ids_b`, `index`, and maybe `labels` [3], `teacher` [3] (NaN where there is none),
-    `style_a` [F], `style_b` [F], `pair` [F + 1].
+    `style_a` [F], `style_b` [F], `pair` [F + 1]; those of mixed sources also what `SOURCE_COLUMNS` names.
 
     Returns a dict of
         groups: list of {input_ids int64 [rows, longest], attention_mask int64 [rows, longest], row int64 [rows],
@@ -30,6 +39,7 @@ class BattleCollator:
             `shares`, a battle's two rows are read from their common beginning on
         labels, teacher: float32 [battles, 3]
         style: float32 [2 * battles, F], pair: float32 [2 * battles, F + 1]
+        source, grade, levels: int64 [battles]; tie_observed: bool [battles]; weight: float32 [battles]
         index: int64 [battles], the battles' places in the dataset
         tokens: `token_counts` of the batch
 
@@ -56,6 +66,9 @@ class BattleCollator:
         for name in ("labels", "teacher"):
             if name in rows[0]:
                 batch[name] = torch.tensor(np.array([row[name] for row in rows]), dtype=torch.float32)
+        for name, dtype in SOURCE_COLUMNS.items():
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows], dtype=dtype)
         if "style_a" in rows[0]:
             a, b, pair = (
                 torch.tensor(np.array([row[name] for row in rows])) for name in ("style_a", "style_b", "pair")

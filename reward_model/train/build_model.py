@@ -23,11 +23,22 @@ from reward_model.model.score_layer import head_module_names, install_score_laye
 
 
 def load_model(
-    arguments: ModelConfig, tokenizer: PreTrainedTokenizerBase, *, style_features: int, tie_bias: float
+    arguments: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    style_features: int,
+    tie_bias: float,
+    sources: int = 0,
+    grade_levels: int = 0,
+    needs_head: bool = False,
 ) -> Any:
     """A sequence classifier with one label and a TieAwareScore in place of its last linear layer.
 
     The layer of a reward model is kept; where the checkpoint has none, text says nothing until it is trained.
+
+    Args:
+        style_features, tie_bias, sources, grade_levels: as for `install_score_layer`.
+        needs_head: refuse a checkpoint that is no reward model.
 
     Raises: ModelError for a model that is not there, or whose head does not fit.
     """
@@ -47,8 +58,12 @@ def load_model(
             quantization.llm_int8_skip_modules = head
         model, drawn_at_random = load_pretrained(AutoModelForSequenceClassification, name, new=head, **options)
         check_trains(model, name, adapters=bool(arguments.use_peft))
-        layer = install_score_layer(model, style_features=style_features, tie_bias=tie_bias)
+        layer = install_score_layer(
+            model, style_features=style_features, tie_bias=tie_bias, sources=sources, grade_levels=grade_levels
+        )
         if f"{layer.stock_name}.weight" in drawn_at_random:
+            if needs_head:
+                raise ModelError(f"--init_from {name} is no one-label reward model: its score layer has no weights")
             layer.start_from_nothing()
     except ModelError:
         raise

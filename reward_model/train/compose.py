@@ -4,22 +4,26 @@ The one place where these parts meet, for the command as for the benchmarks. Wha
 before a battle is tokenised.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 from transformers import set_seed
 from trl import ModelConfig
 
 from arena_data.style.features import RESPONSE_FEATURES
-from reward_model.model.score_layer import find_score_layer
+from reward_model.model.score_layer import TieAwareScore, find_score_layer
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.train.build_model import load_model, lora_config
 from reward_model.train.dataset import TrainingData, training_data, verdicts_of
-from reward_model.train.initial_weights import StyleFit, start_from_style, tie_bias_of
+from reward_model.train.initial_weights import StyleFit, fit_style, style_data, tie_bias_of
+from reward_model.train.mixed_sources import MixedTraining, mix
 from reward_model.train.settings.checks import check_vocabulary
 from reward_model.train.settings.config import TieRewardConfig
+from reward_model.train.sources import CV, ExtraBattles, Sources
 from reward_model.train.trainer import TieRewardTrainer
+from reward_model.train.warm_start import StyleCentre, WarmStart
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,13 @@ class TrainingRun:
     Args:
         trainer: holds the model and the encoded parts.
         data: what it is trained, validated and calibrated on.
+        mixed: with the battles of other sources, or with grades; None where there are neither.
         style_fit: where the style head starts; None without one.
     """
 
     trainer: TieRewardTrainer
     data: TrainingData
+    mixed: MixedTraining | None
     style_fit: StyleFit | None
 
 
@@ -43,6 +49,10 @@ def compose(
     config: TieRewardConfig,
     model_arguments: ModelConfig,
     *,
+    sources: Sources | None = None,
+    extra: ExtraBattles | None = None,
+    extra_weight: Sequence[str] = (CV,),
+    warm_start: WarmStart | None = None,
     progress: bool = False,
 ) -> TrainingRun:
     """A run on these battles.
@@ -50,27 +60,57 @@ def compose(
     Args:
         battles: `train`, `validation` and `calibration`, all with verdicts.
         encoder: with the tokenizer of `model_arguments` and the encoding of `config`.
+        sources, extra: as `read_sources` gives them; our own battles without grades if None.
+        extra_weight: what an extra battle counts, see `reward_model.train.sources.parse_weights`.
+        warm_start: the run whose weights this one starts from; `model_arguments` name its backbone already.
         progress: whether to show bars.
 
-    Raises: ModelError for a model that is not there or does not fit the settings.
+    Raises: InputError for extra_weight, ModelError for a model that is not there or does not fit the settings.
     """
     set_seed(config.seed)  # The Trainer sets it only after the new layers were drawn.
+    sources = sources or Sources()
+    prior = verdicts_of(battles["train"]).mean(axis=0)
     model = load_model(
         model_arguments,
         encoder.tokenizer,
         style_features=len(RESPONSE_FEATURES) if config.style else 0,
-        tie_bias=tie_bias_of(verdicts_of(battles["train"]).mean(axis=0), config.tie_link),
+        tie_bias=tie_bias_of(prior, config.tie_link),
+        sources=len(sources.names),
+        grade_levels=sources.grade_levels,
+        needs_head=config.init_from is not None and warm_start is None,
     )
+    layer = find_score_layer(model)
+    centre = warm_start.take_score(layer) if warm_start is not None else None
     check_vocabulary(model, encoder.tokenizer, encoder.max_length)
     peft_config = lora_config(model_arguments, model)
     data = training_data(battles, encoder, style=config.style, progress=progress)
-    style_fit = start_from_style(find_score_layer(model), data, config.tie_link) if config.style else None
+    options: dict[str, Any] = {"link": config.tie_link, "weights": extra_weight, "progress": progress}
+    mixed = None if sources.plain else mix(data, sources, extra, encoder, **options)
+    style_fit = _start_from_style(layer, data, mixed, centre, config.tie_link) if config.style else None
+    if warm_start is not None:
+        warm_start.finish_ties(layer)
     trainer = TieRewardTrainer(
         model=model,
         args=config,
-        train_dataset=data.train.rows,
+        train_dataset=data.train.rows if mixed is None else mixed.rows,
         eval_dataset=data.validation.rows,
         processing_class=encoder.tokenizer,
         peft_config=peft_config,
     )
-    return TrainingRun(trainer, data, style_fit)
+    if warm_start is not None:
+        warm_start.take_adapter(trainer.model)
+    return TrainingRun(trainer, data, mixed, style_fit)
+
+
+def _start_from_style(
+    layer: TieAwareScore, data: TrainingData, mixed: MixedTraining | None, centre: StyleCentre | None, link: str
+) -> StyleFit:
+    """Fits style alone to the training battles' verdicts and puts the weights into the score layer."""
+    assert data.scale is not None
+    columns = mixed.style if mixed is not None else style_data(data.train, data.scale)
+    assert columns is not None
+    pulled_to = None if centre is None else centre.on_scale(data.scale)
+    tie_bias = tie_bias_of(data.prior, link)
+    fitted = fit_style(columns, mixed.groups if mixed is not None else data.train.groups, link, tie_bias, pulled_to)
+    fitted.copy_to(layer)
+    return fitted

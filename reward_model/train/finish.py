@@ -20,6 +20,7 @@ from reward_model.run_directory.settings import RewardModelConfig
 from reward_model.run_directory.writing import begin_run, write_run
 from reward_model.train.dataset import TrainingData
 from reward_model.train.precision import float32_score
+from reward_model.train.sources import Sources
 from reward_model.train.trainer import TieRewardTrainer
 
 # Probabilities of the validation split before calibration, by id: what K-fold training joins.
@@ -27,15 +28,21 @@ HELD_OUT = "held_out.csv"
 
 
 def finish_run(
-    trainer: TieRewardTrainer, data: TrainingData, arguments: ModelConfig, style_log_loss: float | None = None
+    trainer: TieRewardTrainer,
+    data: TrainingData,
+    arguments: ModelConfig,
+    sources: Sources | None = None,
+    style_log_loss: float | None = None,
 ) -> dict[str, Any]:
     """Saves the model, fits calibration on the calibration part and writes the artefact; returns the figures.
 
     Args:
         trainer: after training.
         data: what it was trained on, and the parts that it has not seen.
+        sources: of what it was trained on; our own alone if None.
         style_log_loss: what style alone reaches, where it was fitted.
     """
+    sources = sources or Sources()
     held_out, unseen = data.validation, data.calibration
     log_probs = trainer.predict(held_out.rows).predictions
     fitted = calibration.fit(trainer.predict(unseen.rows).predictions, unseen.verdicts, unseen.groups)
@@ -45,6 +52,8 @@ def finish_run(
     # What the validation part says of the map; it picked the checkpoint, but calibration has not seen it.
     metrics["log_loss_uncalibrated"] = log_loss(log_probs, held_out.verdicts)
     metrics["train_battles"] = len(data.train.rows)
+    if sources.names:
+        metrics["source_weights"] = dict(zip(sources.names, sources.weights[1:], strict=True))
     # Prediction's answer for a row that cannot be scored.
     metrics["prior"] = data.prior.tolist()
 
@@ -66,6 +75,8 @@ def finish_run(
             model_type=model_type,
             score_module=score_module_name(model),
             style=data.scale is not None,
+            sources=list(sources.names),
+            grade_levels=sources.grade_levels,
         )
         history = trainer.state.log_history
         write_run(output, config, _style_head(score, data.scale), fitted, metrics, history)

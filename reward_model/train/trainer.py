@@ -29,8 +29,9 @@ from reward_model.model.losses import loss_of_readings
 from reward_model.model.margins import margins
 from reward_model.model.packed.cpu_memory import keep_freed_memory
 from reward_model.model.score_layer import TieAwareScore, find_score_layer
+from reward_model.model.source_offsets import SourceInputs, as_observed, source_losses
 from reward_model.model.tie_links import log_probabilities
-from reward_model.tokens.collator import BattleCollator
+from reward_model.tokens.collator import SOURCE_COLUMNS, BattleCollator
 from reward_model.tokens.encodings import encoding_named
 from reward_model.tokens.token_budget import TokenBudgetSampler
 from reward_model.train.adversarial import perturbed
@@ -104,7 +105,7 @@ class TieRewardTrainer(CheckpointTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         names = ["input_ids_a", "input_ids_b", "index", "labels", "teacher", "style_a", "style_b", "pair"]
-        self._signature_columns = names
+        self._signature_columns = [*names, *SOURCE_COLUMNS]
 
     def _loader(self, dataset: Any, batch_tokens: int, shuffle: bool) -> BattleLoader:
         lengths = np.stack([np.asarray(dataset["length_a"]), np.asarray(dataset["length_b"])], axis=1)
@@ -164,7 +165,7 @@ class TieRewardTrainer(CheckpointTrainer):
         return self.accelerator.gather(battles).sum() if self.args.world_size > 1 else battles
 
     def rewards(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
-        """float32 [2, battles, 2]: (value, tie) of the first and second row of each battle."""
+        """float32 [2, battles, 2]: (value, tie) of the first and second row of each battle; see `batch_rewards`."""
         return batch_rewards(model, batch, self._packed, caches=bool(getattr(self.model.config, "use_cache", False)))
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
@@ -188,7 +189,13 @@ class TieRewardTrainer(CheckpointTrainer):
             "teacher_temperature": self.args.teacher_temperature,
         }
         readings = self.encoding.readings(rewards[..., 0].unbind(), rewards[..., 1].unbind())
-        loss = loss_of_readings(readings, labels, self.args.tie_link, **options)
+        if "source" in inputs:
+            sources = SourceInputs(*(inputs[name] for name in SourceInputs._fields))
+            gaps = rewards[0, :, 2:] if rewards.shape[-1] > 2 else None
+            loss = source_losses(readings, labels, self.args.tie_link, sources, gaps, **options)
+            log_probs = as_observed(log_probs, sources.tie_observed)
+        else:
+            loss = loss_of_readings(readings, labels, self.args.tie_link, **options)
         if self.args.center_rewards_coefficient:
             loss = loss + self.args.center_rewards_coefficient * rewards[..., 0].sum(dim=0) ** 2
         if self.model.training:

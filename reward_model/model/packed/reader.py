@@ -160,14 +160,19 @@ class PackedReader:
         return [(config, config._attn_implementation_internal) for config in known]
 
     def logits(
-        self, model: Any, packed: dict[str, Any], style: Tensor | None = None, pair: Tensor | None = None
+        self,
+        model: Any,
+        packed: dict[str, Any],
+        style: Tensor | None = None,
+        pair: Tensor | None = None,
+        source: Tensor | None = None,
     ) -> Tensor:
         """What the model makes of rows from `lay_out`, [rows, 2].
 
         Args:
             model: this reader's model, or what an engine has wrapped around it.
             packed: see `lay_out`; tensors on the model's device.
-            style, pair: of each row, see `reward_model.model.score_layer.score_inputs`.
+            style, pair, source: of each row, see `reward_model.model.score_layer.score_inputs`.
         """
         # Kept until `reading` ends: gradient checkpointing computes attention again in the backward pass.
         self._call.pack = Pack(packed["pieces"])
@@ -175,10 +180,10 @@ class PackedReader:
         inputs = {"input_ids": packed["input_ids"], "position_ids": packed["position_ids"] + self.first_position}
         if self.causal:
             ends = sent(torch.tensor([piece.end - 1 for piece in pieces]), packed["input_ids"].device)
-            with score_inputs(self.stock, positions=ends, style=style, pair=pair):
+            with score_inputs(self.stock, positions=ends, style=style, pair=pair, source=source):
                 scores: Tensor = model(**inputs, use_cache=False).logits
         else:
-            with score_inputs(self.stock, style=style, pair=pair):
+            with score_inputs(self.stock, style=style, pair=pair, source=source):
                 scores = model(**inputs).logits
         return scores.reshape(len(pieces), -1)
 

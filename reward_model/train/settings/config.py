@@ -15,6 +15,8 @@ class DataArguments:
 
     Args:
         train_file: files, globs or Hub ids of labelled battles; at least one is needed.
+        extra_file: labelled battles of other sources, for training alone; each source has an offset of ties of its own.
+        extra_weight: what an extra battle counts: cv, a number, or SOURCE=NUMBER; cv asks the fit of style.
         eval_file: held-out battles, which pick the best checkpoint (default: a share of train_file).
         validation_share: share of train_file's prompts that is held out where there is no eval_file.
         num_folds: hold out one of this many grouped folds in place of that share (default: none).
@@ -26,6 +28,8 @@ class DataArguments:
     """
 
     train_file: list[str] = field(default_factory=list)
+    extra_file: list[str] = field(default_factory=list)
+    extra_weight: list[str] = field(default_factory=lambda: ["cv"])
     eval_file: list[str] = field(default_factory=list)
     validation_share: float = 0.1
     num_folds: int | None = None
@@ -44,6 +48,8 @@ class TieRewardConfig(RewardConfig):
         encoding: separate reads [prompt, A] and [prompt, B]; joint reads [prompt, A, B] in both orders.
         tie_link: how margin and tie strength become three probabilities.
         style: train a style head beside the reward, so that the reward does not learn length and format.
+        grades: train on how clear a win is, where battles are graded (strength, preference_strength, margin).
+        init_from: a run directory, or a one-label reward model, whose weights this run starts from.
         batch_tokens: tokens of one batch on one device, padding included; it replaces the batch size.
         eval_batch_tokens: the same for evaluation (default: twice batch_tokens).
         padding_free: read a batch's rows end to end, without padding, and a prompt once for both responses where attention
@@ -61,6 +67,8 @@ class TieRewardConfig(RewardConfig):
     encoding: EncodingName = "separate"
     tie_link: Literal["davidson", "rao_kupper"] = "davidson"
     style: bool = True
+    grades: bool = True
+    init_from: str | None = None
     batch_tokens: int = 8192
     eval_batch_tokens: int | None = None
     padding_free: bool = True

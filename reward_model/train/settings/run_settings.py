@@ -17,6 +17,7 @@ from trl import ModelConfig
 from arena_data.file_io import content_hash
 from reward_model.train.settings.checks import engine_of
 from reward_model.train.settings.config import DataArguments, TieRewardConfig
+from reward_model.train.sources import ExtraBattles
 
 # Fields of TieRewardConfig that the weights do not depend on.
 WITHOUT_WEIGHT = frozenset(
@@ -70,17 +71,23 @@ WITHOUT_WEIGHT = frozenset(
 WEIGHT_BY_BEST = ("save_strategy", "save_steps")
 # Columns of the battles that training does not read. A file's name is in the first two where the file names none.
 _UNREAD_COLUMNS = ("id", "source", "oddities")
+FILES = ("train_file", "eval_file", "extra_file")
 # Weights, settings, tokenizers and chat templates.
 _MODEL_FILES = (".safetensors", ".bin", ".gguf", ".json", ".model", ".txt", ".jinja")
 
 
 def settings_of(
-    data: DataArguments, config: TieRewardConfig, model: ModelConfig, battles: Mapping[str, datasets.Dataset]
+    data: DataArguments,
+    config: TieRewardConfig,
+    model: ModelConfig,
+    battles: Mapping[str, datasets.Dataset],
+    extra: ExtraBattles | None = None,
 ) -> dict[str, Any]:
     """All that the final weights depend on, as JSON gives it back: settings by name, and hashes of what was read.
 
     Args:
         battles: the parts as they are trained on, by name.
+        extra: battles of other sources.
 
     Raises: InputError where a file of the backbone cannot be read.
     """
@@ -88,10 +95,12 @@ def settings_of(
     plugin = config.deepspeed_plugin
     settings = {
         # Files count by their battles, wherever they lie.
-        "data": {name: value for name, value in asdict(data).items() if name not in ("train_file", "eval_file")},
+        "data": {name: value for name, value in asdict(data).items() if name not in FILES},
         "model": asdict(model) | {"model_name_or_path": backbone_identity(model)},
-        "trainer": {field.name: getattr(config, field.name) for field in fields(config) if field.name not in unread},
+        "trainer": {field.name: getattr(config, field.name) for field in fields(config) if field.name not in unread}
+        | {"init_from": None if config.init_from is None else model_identity(config.init_from)},
         "battles": {name: battles_hash(part) for name, part in battles.items()},
+        "extra": None if extra is None else [battles_hash(extra.battles), extra.source.tolist()],
         "engine": engine_of(config),
         "deepspeed": None if plugin is None else plugin.hf_ds_config.config,
         # Each is dealt its own batches.
@@ -112,7 +121,11 @@ def battles_hash(battles: datasets.Dataset) -> str:
 
 def backbone_identity(model: ModelConfig) -> str:
     """A hash of the files of a model directory; a Hub repository's name. Raises: InputError for a file it cannot read."""
-    name = str(model.model_name_or_path)
+    return model_identity(str(model.model_name_or_path))
+
+
+def model_identity(name: str) -> str:
+    """As `backbone_identity`."""
     if not Path(name).is_dir():
         return name
     digest = hashlib.blake2b(digest_size=16)
