@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from arena_data.file_io import json_object, read_json
 from reward_model.api import RewardModel
 from reward_model.cli import train as train_reward
 from reward_model.run_directory.reading import is_complete, read_run
-from tests.helpers.tiny_models import byte_tokenizer, write_backbone
+from tests.helpers.tiny_models import byte_tokenizer, save_tiny_bert, write_backbone
 
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
 SETTINGS = (
@@ -82,8 +82,6 @@ def test_predictions_are_those_of_our_own_battles(first: Path, tmp_path: Path) -
     texts = ("Hello", "yes yes yes", "no")
     before = RewardModel.from_pretrained(str(first), device="cpu").compare(*texts)
     other = Path(shutil.copytree(first, tmp_path / "other"))
-    from safetensors.torch import save_file
-
     weights = load_file(other / WEIGHTS)
     for name in ("score.source_bias", "score.grade_bias"):
         weights[name] = weights[name] + 3
@@ -185,3 +183,24 @@ def test_an_adapter_goes_on_as_an_adapter(backbone: Path, tmp_path: Path, capsys
     wider = [*lora[:-4], "--lora_r", "8", "--save_strategy", "no"]
     assert train(tmp_path / "third", *wider, "--init_from", str(tmp_path / "first")) == 2
     assert "its adapter has r 4, this run 8" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_recipe_of_two_stages(extra: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both recipes as they stand, but for a tiny backbone, few short battles and no tracker."""
+    bert = save_tiny_bert(tmp_path / "bert")
+    recipes = Path(__file__).parents[2] / "recipes"
+    short = ["--max_train_battles", "40", "--max_length", "128", "--report_to", "none", "--use_cpu", "true"]
+    stages = {
+        "stage1": ["--model_name_or_path", bert, "--extra_file", *extra, "--validation_share", "0.2"],
+        "stage2": ["--init_from", str(tmp_path / "stage1")],
+    }
+    files = {"stage1": "minilm_cpu_stage1_preferences.yaml", "stage2": "minilm_cpu_stage2_arena.yaml"}
+    for stage, own in stages.items():
+        given = ["--config", str(recipes / files[stage]), "--train_file", str(SAMPLE), *own, *short]
+        assert train_reward.main([*given, "--disable_tqdm", "true", "--output_dir", str(tmp_path / stage)]) == 0
+    assert "taken: backbone, score, ties, style" in capsys.readouterr().err
+    first, second = (load_file(tmp_path / stage / WEIGHTS) for stage in stages)
+    assert second.keys() == first.keys() - {"classifier.source_bias", "classifier.grade_bias"}
+    assert (second["classifier.weight"] - first["classifier.weight"]).norm() > 0
+    model = RewardModel.from_pretrained(str(tmp_path / "stage2"), device="cpu")
+    assert sum(model.compare("Hello", "river stone", "cloud")) == pytest.approx(1)

@@ -97,8 +97,8 @@ BEST_BY = ("log_loss", "loss", "accuracy")
 
 def check_honoured(config: TieRewardConfig, arguments: ModelConfig) -> None:
     """Refuses settings that would have no effect. Raises: ModelError, which names the setting and says what to do."""
-    if not arguments.model_name_or_path:
-        raise ModelError("model_name_or_path is not given; name a model directory or a Hub id")
+    if not arguments.model_name_or_path and config.init_from is None:
+        raise ModelError("model_name_or_path is not given; name a model directory or a Hub id, or a run with init_from")
     for name, advice in REFUSED.items():
         if _is_set(config, name):
             raise ModelError(f"{name} is not used; {advice}")
