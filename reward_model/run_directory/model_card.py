@@ -207,6 +207,9 @@ def _training_data(metrics: Mapping[str, Any], details: CardDetails) -> str:
     if is_number(count := metrics.get("train_battles")):
         lines.append(f"Trained on {count:,} battles. Duplicates were left out.")
         lines.append("No prompt is in two of the training, validation and calibration parts.")
+    weights = metrics.get("source_weights")
+    if isinstance(weights, dict) and (used := [_escaped(str(name)) for name, weight in weights.items() if weight]):
+        lines.append(f"Battles of other sources were used for training alone: {', '.join(used)}.")
     prior = metrics.get("prior")
     if isinstance(prior, list) and len(prior) == 3 and all(map(is_number, prior)):
         a, b, tie = (f"{100 * share:.1f} %" for share in prior)

@@ -75,6 +75,8 @@ def test_each_source_has_its_offset_and_its_gaps(first: Path, backbone: Path) ->
     gaps = score["score.grade_bias"] - checkpoint["score.grade_bias"]
     assert (gaps != 0).flatten().tolist() == [False, True, False]
     assert run.metrics["source_weights"] == {"graded": 0.5, "decided": 0.5}
+    card = (first / "README.md").read_text("utf-8")
+    assert "Battles of other sources were used for training alone: graded, decided." in card
 
 
 def test_predictions_are_those_of_our_own_battles(first: Path, tmp_path: Path) -> None:
