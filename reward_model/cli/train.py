@@ -140,8 +140,6 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     say(config, *passed_over)
 
     # 3. The model, its start at the tie rate and the style that were seen, and token ids, cut fairly; no row dropped.
-    if warm_start is not None:
-        say(config, warm_start.line(sources=len(sources.names), grades=sources.grade_levels))
     run = compose(
         battles,
         encoder,
@@ -153,6 +151,9 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
         warm_start=warm_start,
         progress=is_main(config),
     )
+    if warm_start is not None:
+        kept = run.style_fit is not None and run.style_fit.from_centre
+        say(config, warm_start.line(style_kept=kept, sources=len(sources.names), grades=sources.grade_levels))
     if run.mixed is not None:
         sources = run.mixed.sources
         say(config, *source_lines(sources, extra, run.mixed.by_cross_validation))

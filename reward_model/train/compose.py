@@ -109,8 +109,10 @@ def _start_from_style(
     assert data.scale is not None
     columns = mixed.style if mixed is not None else style_data(data.train, data.scale)
     assert columns is not None
-    pulled_to = None if centre is None else centre.on_scale(data.scale)
-    tie_bias = tie_bias_of(data.prior, link)
-    fitted = fit_style(columns, mixed.groups if mixed is not None else data.train.groups, link, tie_bias, pulled_to)
+    groups = mixed.groups if mixed is not None else data.train.groups
+    # Another run's style may be of other battles altogether: it stays behind where our own battles are better without.
+    centres = [None, *([] if centre is None else [centre.on_scale(data.scale)])]
+    fits = [fit_style(columns, groups, link, tie_bias_of(data.prior, link), one) for one in centres]
+    fitted = min(fits, key=lambda fit: fit.log_loss)
     fitted.copy_to(layer)
     return fitted

@@ -72,6 +72,7 @@ class StyleFit(NamedTuple):
     grade_bias: torch.Tensor
     penalty: float
     log_loss: float
+    from_centre: bool = False
 
     def copy_to(self, score: TieAwareScore) -> None:
         """Raises: ValueError for a score layer without style features."""
@@ -103,7 +104,7 @@ def fit_style(
     log_loss, penalty = min(fits)
     theta = _minimise(data, link, tie_bias, penalty, centre)
     reward, pair, bias, offsets, gaps = theta.split(data.sizes)
-    return StyleFit(reward, pair, bias, offsets, gaps, penalty, log_loss)
+    return StyleFit(reward, pair, bias, offsets, gaps, penalty, log_loss, centre is not None)
 
 
 def held_out_loss(

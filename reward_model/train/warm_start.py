@@ -4,8 +4,9 @@ D is a run directory of ours, or a reward model with one label. Of a full model 
 of an adapter the adapter. The score layer brings more than stock code reads: tie strength and style.
 
 Three things do not carry over as they are. Style weights belong to features on the scale of D's battles, so they are put on
-the scale of these, and a ridge fit moves them as far as these battles ask (`reward_model.train.initial_weights`). The tie
-bias is moved by what the two tie rates differ. Tie weights of a run that saw no tie say nothing and stay behind.
+the scale of these, and a ridge fit moves them as far as these battles ask (`reward_model.train.initial_weights`). They
+stay behind where a fit from 0 has the lower cross-validated log loss. The tie bias is moved by what the two tie rates
+differ. Tie weights of a run that saw no tie say nothing and stay behind.
 """
 
 import copy
@@ -84,14 +85,20 @@ class WarmStart:
     def takes_ties(self) -> bool:
         return self.tie_rate >= _LEAST_TIES and self.run.config.tie_link == self.link
 
-    def line(self, *, sources: int = 0, grades: int = 0) -> str:
-        """What is taken, and what is new."""
+    def line(self, *, style_kept: bool, sources: int = 0, grades: int = 0) -> str:
+        """What is taken, and what is new.
+
+        Args:
+            style_kept: the fit of style that pulls to the run's own was the better one.
+            sources, grades: how many of each the new run has.
+        """
+        left = "style (a fit of these battles alone is better)" if self.takes_style else "style"
         why = "its battles had none" if self.tie_rate < _LEAST_TIES else f"its link is {self.run.config.tie_link}"
         parts = [
             (True, f"adapter of {self.run.config.base_model}" if self.is_adapter else "backbone"),
             (True, "score"),
             (self.takes_ties, "ties" if self.takes_ties else f"ties ({why})"),
-            *([(self.takes_style, "style")] if self.style else []),
+            *([(style_kept, "style" if style_kept else left)] if self.style else []),
             *([(False, f"offsets of {sources} sources")] if sources else []),
             *([(False, "gaps between grades")] if grades else []),
         ]
