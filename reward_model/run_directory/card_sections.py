@@ -28,7 +28,8 @@ def figures_section(metrics: Figures) -> str:
     """Validation figures with intervals, in words and three digits; where they are where nothing is a number."""
     rows = []
     for key, words in {**_WORDS, **_SHARES, **_COUNTS}.items():
-        if is_number(value := metrics.get(key)):
+        value = metrics.get(key)
+        if value is not None and is_number(value):
             shown = f"{value:,.0f}" if key in _COUNTS else f"{100 * value:.1f} %" if key in _SHARES else f"{value:.3f}"
             rows.append(f"| {words} | {shown} | {_interval_of(metrics.get('intervals'), key)} |")
     note = "Every battle was predicted by a fold that had not seen it." if "folds" in metrics else _CHOSEN

@@ -33,12 +33,13 @@ def curves_png(log_history: Sequence[Mapping[str, Any]], metrics: Mapping[str, A
         steps, losses = zip(*validation, strict=True)
         errors = dict(_points(log_history, "eval_log_loss_standard_error"))
         reach = [Z * errors.get(step, 0.0) for step in steps]
-        style = {"color": "#0072b2", "marker": "o", "markersize": 4, "capsize": 3}
+        style: dict[str, Any] = {"color": "#0072b2", "marker": "o", "markersize": 4, "capsize": 3}
         axes.errorbar(steps, losses, yerr=reach, label="validation log loss, 95 % interval", **style)
     if not (training or validation):
         return None
     for key, words, colour in ((CLASS_PRIOR, "class prior", "#d55e00"), (STYLE_ALONE, "style alone", "#009e73")):
-        if is_number(value := metrics.get(key)):
+        value = metrics.get(key)
+        if value is not None and is_number(value):
             axes.axhline(value, color=colour, linestyle="--", linewidth=1.2, label=f"{words}, {value:.4f}")
     axes.set(
         xlabel="optimizer step", ylabel="log loss, nats a battle", title=" ".join(name.split()) or "Learning curves"
