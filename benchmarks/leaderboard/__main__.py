@@ -22,7 +22,7 @@ from arena_data.quiet import quiet_datasets
 from arena_data.splits.folds import drop_duplicates, training_split
 from benchmarks.leaderboard.page import write_page
 from benchmarks.leaderboard.results import Predictions, file_of
-from benchmarks.leaderboard.systems import NO_TIES, SYSTEMS, placed_battles, run_fold, train_files
+from benchmarks.leaderboard.systems import ARENA_FILES, SYSTEMS, placed_battles, run_fold, train_files
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -85,11 +85,15 @@ def run(options: argparse.Namespace) -> None:
 
 @functools.cache
 def extra_battles(data_dir: Path, names: tuple[str, ...]) -> datasets.Dataset | None:
-    """Battles of other sources by their files' names."""
-    if not names:
-        return None
-    files = [data_dir / ("arena" if name in NO_TIES else "other") / f"{name}.jsonl" for name in names]
-    return drop_duplicates(load_battles(files, labels="required"))[0]
+    """Battles of other sources by their files' names. A release that is in two files is two sources: only one has ties."""
+    parts = []
+    for name in names:
+        part = load_battles(
+            [data_dir / ("arena" if name in ARENA_FILES else "other") / f"{name}.jsonl"], labels="required"
+        )
+        sources = [f"{name}/{source}" for source in part["source"]]
+        parts.append(part.remove_columns("source").add_column("source", sources).select_columns(part.column_names))
+    return drop_duplicates(datasets.concatenate_datasets(parts))[0] if parts else None
 
 
 def result_file(options: argparse.Namespace, name: str, fold: int) -> Path:

@@ -19,9 +19,13 @@ from reward_model.baselines.base import Baseline, class_of, verdicts_of
 from reward_model.baselines.regression.frozen import Frozen
 from reward_model.baselines.training import calibrate
 
+# In the folder arena/; the other files of extra battles are in other/.
 NO_TIES = ("no_ties",)
+ARENA_FILES = (*NO_TIES, "both_bad")
 NEURAL_FLAGS = ("model_name_or_path", "max_length", "num_train_epochs", "learning_rate", "batch_tokens", "bf16")
-OTHER = ("tulu_human_eval", "autoj", "pandalm", "llmbar")
+# People's judgements of chat answers, ties recorded. Left out: adversarial pairs (llmbar), 13 prompts (llmfao) and models
+# of 2022 without ties (hh_helpful).
+OTHER = ("tulu_human_eval", "autoj", "pandalm", "mtbench_webgpt", "tldr", "both_bad")
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ SYSTEMS: dict[str, System] = {
         "style, and 3,249 arena battles without ties, given that they are none", "style", {}, NO_TIES
     ),
     "style_other": System(
-        "style, and 4,541 judgements from four other studies, tie rates their own", "style", {}, OTHER
+        "style, and 4,280 battles from six other sources, tastes and tie rates their own", "style", {}, OTHER
     ),
     "style_all_data": System("style, and both of these", "style", {}, NO_TIES + OTHER),
     "tfidf_logistic": System("TF-IDF of words and pairs of words, logistic regression", "tfidf_logistic"),
@@ -80,7 +84,11 @@ SYSTEMS: dict[str, System] = {
     "lightgbm": System("boosted trees on word counts and text statistics", "lightgbm"),
     "frozen": System("Davidson regression on a frozen backbone's vectors and on style", "frozen", neural=True),
     "frozen_other": System(
-        "frozen, and 4,541 judgements from four other studies, tie rates their own", "frozen", {}, OTHER, neural=True
+        "frozen, and 4,280 battles from six other sources, tastes and tie rates their own",
+        "frozen",
+        {},
+        OTHER,
+        neural=True,
     ),
     "frozen_likelihood": System(
         "frozen, states after 16 layers and how likely a language model finds each response",

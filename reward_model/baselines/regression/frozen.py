@@ -5,8 +5,8 @@
 
 A Davidson regression (`reward_model.baselines.regression.davidson`) with three ridge penalties: style has few
 features and each tells something, while vectors have hundreds that tell little, and less of ties than of margins.
-Penalties, and what an extra battle counts, are chosen one after another by cross-validation. No backbone is trained,
-so a fit takes seconds once the texts are read; the backbone is named in baseline.json and not copied.
+Penalties, and how closely other sources are held to ours, are chosen one after another by cross-validation. No
+backbone is trained, so a fit takes seconds once the texts are read; baseline.json names the backbone, which is not copied.
 
 Source: Davidson (1970), eq. 2.3; the layout of the vectors is that of Reimers & Gurevych (2019), section 3, which has
 |u − v| beside u and v.
@@ -29,7 +29,7 @@ from reward_model.baselines.neural.base import TEXT_VERSIONS
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder
-from reward_model.baselines.regression.sample import EXTRA_WEIGHTS, IntArray, Sample, sample_of
+from reward_model.baselines.regression.sample import CLOSENESS, IntArray, Sample, sample_of
 from reward_model.baselines.regression.style import regression_features
 from reward_model.errors import ModelError
 from reward_model.model.style_head import Scale, StyleScale
@@ -46,19 +46,19 @@ class Read(NamedTuple):
 
 
 class FrozenSettings(NamedTuple):
-    """Ridge penalties of style, of the vectors' differences and of their distances; what one extra battle counts."""
+    """Ridge penalties of style, of the vectors' differences and of their distances; closeness of other sources to ours."""
 
     style_penalty: float = 0.1
     margin_penalty: float = 3.0
     tie_penalty: float = 10.0
-    extra_weight: float = 0.0
+    closeness: float = 0.0
 
 
 # In the order in which they are chosen, the others being held.
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "margin_penalty": (30.0, 10.0, 3.0, 1.0, 0.3),
     "tie_penalty": (100.0, 30.0, 10.0, 3.0, 1.0),
-    "extra_weight": EXTRA_WEIGHTS,
+    "closeness": CLOSENESS,
     "style_penalty": (0.3, 0.1, 0.03, 0.01),
 }
 
@@ -111,14 +111,14 @@ class Frozen(Baseline):
         part, _ = deal_folds(battles["group"], verdicts_of(battles))
 
         def held_out(settings: FrozenSettings, rows: IntArray, rest: IntArray) -> FloatArray:
-            return sample.held_out_losses(rows, rest, self._penalty(settings), settings.extra_weight)
+            return sample.held_out_losses(rows, rest, self._penalty(settings), settings.closeness)
 
         settings = FrozenSettings()
         for name, values in CANDIDATES.items():
-            if name != "extra_weight" or sample.others:
+            if name != "closeness" or sample.others:
                 settings, _ = choose([settings._replace(**{name: value}) for value in values], part, held_out)
         self.settings = settings
-        self.weights = sample.fit(sample.ours, self._penalty(settings), settings.extra_weight)
+        self.weights = sample.fit(sample.ours, self._penalty(settings), settings.closeness)
 
     def read(self, battles: datasets.Dataset) -> Read:
         """Every text is read by the backbone, which takes long. Raises: ModelError for one that cannot be loaded."""
@@ -175,5 +175,5 @@ class Frozen(Baseline):
         arrays, state = load_file(directory / ARRAYS), read_json(directory / STATE, json_object)
         self.style_scale, self.weights = StyleScale.from_arrays(arrays), Weights.from_arrays(arrays)
         self.side, self.distance = (Scale.from_arrays(arrays, name) for name in ("vector", "distance"))
-        self.settings = FrozenSettings(*(state[name] for name in FrozenSettings._fields))
+        self.settings = FrozenSettings(**{name: state[name] for name in FrozenSettings._fields if name in state})
         self.sources = list(state["sources"])

@@ -1,8 +1,8 @@
 """What a Davidson regression learns from: our battles, and those of other sources, which must not spoil them.
 
 A source that never recorded a tie tells who wins given that nobody ties; one with a tie rate of its own has an offset of its
-own (`reward_model.baselines.regression.davidson`). How much one of its battles counts beside one of ours is for
-cross-validation on ours to choose.
+own (`reward_model.baselines.regression.davidson`). Its judges like other things than ours do: each source has weights of
+its own, and cross-validation on our battles chooses how closely they are held to ours.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,9 @@ IntArray = npt.NDArray[np.int64]
 # odd [n, P] and even [n, Q] of n battles.
 Features = tuple[FloatArray, FloatArray]
 
-EXTRA_WEIGHTS = (0.0, 0.1, 0.5)
+# Of the penalty on what a source likes otherwise than we do, as a multiple of that on our weights. 0: other sources are left
+# out. The larger, the more they are as battles of our own.
+CLOSENESS = (0.0, 0.1, 0.3, 1.0)
 
 
 class Sample(NamedTuple):
@@ -40,24 +42,27 @@ class Sample(NamedTuple):
     def others(self) -> int:
         return len(self.verdicts) - self.own
 
-    def fit(self, rows: IntArray, penalty: float | FloatArray, extra_weight: float) -> Weights:
+    def fit(self, rows: IntArray, penalty: float | FloatArray, closeness: float) -> Weights:
         """On these of our battles, and on others' that share no prompt with the rest of ours.
 
         Args:
             rows: int64 [m], places among ours.
-            extra_weight: what one battle of another source counts; 0 leaves them out.
+            penalty: beside the mean log loss of our battles; the same penalty whatever the number of others.
+            closeness: one of `CLOSENESS`, or any number above 0.
         """
         rest = np.setdiff1d(self.ours, rows)
         others = self.own + np.flatnonzero(~np.isin(self.groups[self.own :], self.groups[rest]))
-        chosen = np.concatenate([rows, others]) if extra_weight > 0 else rows
-        weight = np.where(chosen < self.own, 1.0, extra_weight)
-        return davidson.fit(self.design.rows(chosen), self.verdicts[chosen], penalty, weight)
+        chosen = np.concatenate([rows, others]) if closeness > 0 else rows
+        share = len(rows) / len(chosen)
+        return davidson.fit(
+            self.design.rows(chosen), self.verdicts[chosen], np.multiply(penalty, share), closeness=closeness or None
+        )
 
     def held_out_losses(
-        self, rows: IntArray, rest: IntArray, penalty: float | FloatArray, extra_weight: float
+        self, rows: IntArray, rest: IntArray, penalty: float | FloatArray, closeness: float
     ) -> FloatArray:
         """float64 [len(rest)]: the log loss of our battles `rest` by a fit on our battles `rows`."""
-        weights = self.fit(rows, penalty, extra_weight)
+        weights = self.fit(rows, penalty, closeness)
         return row_losses(davidson.log_probabilities(self.design.rows(rest), weights), self.verdicts[rest])
 
 

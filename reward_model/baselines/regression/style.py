@@ -3,8 +3,8 @@
 A Davidson regression (`reward_model.baselines.regression.davidson`) on the style features of
 `arena_data.style.features`. Their differences move the margin, also saturated by tanh, since a first list tells more
 than a tenth; their absolute differences, their mean levels and the similarity of the texts move the tie strength.
-The ridge penalty, and what an extra battle counts beside our own (which may be nothing), are chosen by
-cross-validation on our own.
+How closely other sources are held to ours (they may be left out), and then the ridge penalty, are chosen by
+cross-validation on our own battles.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
-from reward_model.baselines.regression.sample import EXTRA_WEIGHTS, IntArray, sample_of
+from reward_model.baselines.regression.sample import CLOSENESS, IntArray, sample_of
 from reward_model.model.style_head import StyleScale
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01)
@@ -39,10 +39,10 @@ def regression_features(scale: StyleScale, style: StyleArrays) -> tuple[FloatArr
 
 
 class StyleSettings(NamedTuple):
-    """penalty: of the ridge; extra_weight: what one extra battle counts, where there are any."""
+    """penalty: of the ridge; closeness: of other sources to ours, 0 where there are none or they are left out."""
 
-    penalty: float
-    extra_weight: float
+    penalty: float = 0.1
+    closeness: float = 0.0
 
 
 @dataclass
@@ -60,15 +60,16 @@ class StyleRegression(Baseline):
             battles, regression_features(self.scale, style), extra, self._features(extra) if extra else None
         )
         self.sources = sample.sources
-        weights = EXTRA_WEIGHTS if sample.others else (0.0,)
-        candidates = [StyleSettings(penalty, weight) for weight in weights for penalty in PENALTIES]
+        part, _ = deal_folds(battles["group"], verdicts_of(battles))
 
         def held_out(settings: StyleSettings, rows: IntArray, rest: IntArray) -> FloatArray:
-            return sample.held_out_losses(rows, rest, settings.penalty, settings.extra_weight)
+            return sample.held_out_losses(rows, rest, *settings)
 
-        part, _ = deal_folds(battles["group"], verdicts_of(battles))
-        self.settings, _ = choose(candidates, part, held_out)
-        self.weights = sample.fit(sample.ours, self.settings.penalty, self.settings.extra_weight)
+        settings = StyleSettings()
+        if sample.others:
+            settings, _ = choose([StyleSettings(closeness=value) for value in CLOSENESS], part, held_out)
+        self.settings, _ = choose([settings._replace(penalty=value) for value in PENALTIES], part, held_out)
+        self.weights = sample.fit(sample.ours, *self.settings)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
         return davidson.log_probabilities(Design.plain(*self._features(battles), len(self.sources)), self.weights)
@@ -81,7 +82,8 @@ class StyleRegression(Baseline):
     def load_state(self, directory: Path) -> None:
         arrays, state = load_file(directory / ARRAYS), read_json(directory / STATE, json_object)
         self.scale, self.weights = StyleScale.from_arrays(arrays), Weights.from_arrays(arrays)
-        self.settings = StyleSettings(*(state[name] for name in StyleSettings._fields))
+        # Before version 0.3 extra battles had a weight in the place of a closeness.
+        self.settings = StyleSettings(state["penalty"], state.get("closeness", 0.0))
         self.sources = list(state["sources"])
 
     def _features(self, battles: datasets.Dataset) -> tuple[FloatArray, FloatArray]:

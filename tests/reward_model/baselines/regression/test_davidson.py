@@ -57,6 +57,48 @@ def test_a_tie_where_none_can_be_observed_is_refused() -> None:
         davidson.fit(design, np.array([[1.0, 0, 0], [0, 0, 1.0]]), 0.1)
 
 
+def two_tastes(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> tuple[Design, np.ndarray]:
+    """60 battles of ours and 4,000 of one other source, whose margins have other weights; verdicts one-hot."""
+    draw = np.random.default_rng(seed)
+    odd, even = draw.normal(size=(4060, 3)), draw.normal(size=(4060, 2))
+    other = np.arange(4060) >= 60
+    half = np.where(other, odd @ theirs, odd @ ours) / 2
+    shares = np.cumsum(np.exp(np.stack([half, -half, 0 * half], axis=1)), axis=1)
+    labels = (draw.random(4060)[:, None] * shares[:, -1:] > shares).sum(axis=1)
+    return Design(odd, even, other[:, None].astype(float), np.ones(4060, dtype=bool)), np.eye(3)[labels]
+
+
+def test_weights_of_a_source_are_the_fit_of_a_design_with_a_copy_of_its_features() -> None:
+    design, verdicts = two_tastes(np.array([1.0, 0.5, 0.0]), np.array([1.0, 0.0, 0.5]))
+    ours = davidson.fit(design, verdicts, penalty=0.02, closeness=0.25)
+    # Daume (2007): a copy that is 0 elsewhere; its scale is the root of one over the closeness.
+    copies = [np.hstack([part, 2 * part * design.source]) for part in (design.odd, design.even)]
+    oracle = davidson.fit(design._replace(odd=copies[0], even=copies[1]), verdicts, penalty=0.02)
+    np.testing.assert_allclose(ours.odd, oracle.odd[:3], atol=1e-3)
+    np.testing.assert_allclose(ours.even, oracle.even[:2], atol=1e-3)
+    np.testing.assert_allclose([ours.bias, *ours.source], [oracle.bias, *oracle.source], atol=1e-3)
+
+
+def test_without_another_source_the_closeness_changes_nothing() -> None:
+    design, verdicts = two_tastes(np.ones(3), np.ones(3))
+    alone = design._replace(source=np.zeros((len(design.odd), 0)))
+    for one, other in zip(
+        davidson.fit(alone, verdicts, 0.02), davidson.fit(alone, verdicts, 0.02, closeness=0.3), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_a_source_likes_otherwise_stays_its_own() -> None:
+    theirs = np.array([1.0, 1.0, -1.0])
+    design, verdicts = two_tastes(np.ones(3), theirs)
+    loose, tight = (davidson.fit(design, verdicts, 0.001, closeness=value).odd for value in (0.1, 1e5))
+    pooled = davidson.fit(design, verdicts, 0.001).odd
+    np.testing.assert_allclose(tight, pooled, atol=0.01)
+    # Of the third feature the two sources think the opposite: ours alone decides.
+    assert pooled[2] < -0.5 < 0.3 < loose[2]
+    assert loose[:2].min() > 0.2
+
+
 def fit_with(extra: datasets.Dataset | None, own: datasets.Dataset) -> StyleRegression:
     baseline = StyleRegression()
     baseline.fit(own, extra)
