@@ -82,7 +82,7 @@ class StyleRegression(Baseline):
     def load_state(self, directory: Path) -> None:
         arrays, state = load_file(directory / ARRAYS), read_json(directory / STATE, json_object)
         self.scale, self.weights = StyleScale.from_arrays(arrays), Weights.from_arrays(arrays)
-        # Before version 0.3 extra battles had a weight in the place of a closeness.
+        # Older files have the weight of extra battles in its place.
         self.settings = StyleSettings(state["penalty"], state.get("closeness", 0.0))
         self.sources = list(state["sources"])
 
