@@ -14,6 +14,7 @@ from tqdm import tqdm
 from reward_model.predict.deadline import Deadline
 from reward_model.predict.scorer import Scorer
 from reward_model.predict.shard_store import ShardScores, ShardStore
+from reward_model.tokens.bounded_templates import TemplateLimitError
 from reward_model.tokens.encoding import BattleEncoder
 from reward_model.tokens.sequences import IntArray, Sequences
 
@@ -148,6 +149,8 @@ class ShardLoop:
         try:
             ids, cut = encoder.encode_rows(rows)
             return Encoded(list(ids), cut, length)
+        except TemplateLimitError:  # each row could take as long
+            raise
         except Exception:  # one row must not cost the others
             return _encode_each(encoder, rows)
 
@@ -214,6 +217,8 @@ def _encode_each(encoder: BattleEncoder, rows: Sequence[Any]) -> Encoded:
     for row in rows:
         try:
             [tokens], [lost] = encoder.encode_rows([row])
+        except TemplateLimitError:
+            raise
         except Exception:
             tokens, lost = None, 0
         ids.append(tokens)
