@@ -5,7 +5,7 @@ from fewer battles than a model trained elsewhere, but from battles of just this
 battles a fold, because a peer that keeps people waiting is not used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import datasets
 import numpy as np
@@ -27,7 +27,12 @@ MOST = 4000
 
 
 def cross_fitted(
-    battles: datasets.Dataset, peers: Mapping[str, str] = PEERS, *, seed: int = 0, progress: bool = False
+    battles: datasets.Dataset,
+    peers: Mapping[str, str] = PEERS,
+    *,
+    seed: int = 0,
+    progress: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, FloatArray]:
     """Log-probabilities by name, float64 [n, 3], each battle's by a fit that has not seen its prompt.
 
@@ -37,6 +42,7 @@ def cross_fitted(
         peers: name to kind of baseline.
         seed: of the folds, and of the battles that are left out beyond `MOST`.
         progress: whether to show a bar.
+        check: called before each fit; what it raises ends the fitting.
     """
     part, _ = deal_folds(battles["group"], verdicts_of(battles), seed, FOLDS)
     parts = list(splits(part))
@@ -48,6 +54,7 @@ def cross_fitted(
             log_probs = np.zeros((len(battles), 3))
             try:
                 for fitted, (_, held_out) in zip(chosen, parts, strict=True):
+                    check()
                     peer = class_of(kind)()
                     peer.fit(battles.select(np.sort(fitted)))
                     log_probs[held_out] = peer.log_probabilities(battles.select(held_out))

@@ -1,7 +1,7 @@
 """What is asked of each of the models that make a prediction, and what it answers."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,6 +33,7 @@ class Job:
         progress: whether to show bars.
         others_follow: whether other models need the device after this one.
         counted: what `style` has counted, shared by the parts of a job.
+        check: called before each batch of the model; what it raises ends the job.
     """
 
     battles: datasets.Dataset
@@ -42,6 +43,7 @@ class Job:
     progress: bool = False
     others_follow: bool = False
     counted: list[StyleArrays] = field(default_factory=list)
+    check: Callable[[], None] = lambda: None
 
     @property
     def style(self) -> StyleArrays:

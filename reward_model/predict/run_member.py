@@ -181,6 +181,7 @@ class RunMember:
             store=store,
             deadline=deadline,
             progress=job.progress and job.team.is_main,
+            check=job.check,
         )
 
     def _encoder(self) -> "BattleEncoder":

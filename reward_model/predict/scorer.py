@@ -8,7 +8,7 @@ and the budget stays lowered; a row that fails alone, or whose scores are not fi
 import contextlib
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,14 +64,18 @@ class Scorer:
         self.batch_tokens = batch_tokens or self._memory_budget(max_length)
 
     @torch.inference_mode()
-    def score(self, rows: Sequence[Sequence[int]]) -> FloatArray:
+    def score(self, rows: Sequence[Sequence[int]], check: Callable[[], None] = lambda: None) -> FloatArray:
         """float32 [rows, 2]: value and tie strength of each row of token ids; NaN where it cannot be scored.
+
+        Args:
+            check: called before each batch; what it raises ends the scoring.
 
         Raises: ModelError where the GPU stopped at an error that all later calls would meet as well.
         """
         queued: list[tuple[list[int], torch.Tensor]] = []
         waiting = self._batches(rows, range(len(rows)))
         while waiting:
+            check()
             batch = waiting.popleft()
             failure = self._attempt(rows, batch, queued)
             if failure is None:

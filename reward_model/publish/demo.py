@@ -9,7 +9,6 @@ Source: https://www.gradio.app/docs/gradio/blocks.
 import contextlib
 import html
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from reward_model.api import RewardModel
 from reward_model.predict.member import Job
 from reward_model.predict.predictor import Predictor
 from reward_model.publish.demo_html import bars, compare, style_table, swap_line
+from reward_model.publish.demo_work import Check, while_waited_for
 from reward_model.report.from_prediction import Reported, check_labels, labelled, report_data, simple_peers
 from reward_model.report.page import render_report, report_json
 
 PORT = 7860
+MOST_WAITING = 20
 MOST_BATTLES, AUDITED_BATTLES, MOST_MEGABYTES = 2000, 50, 100
 KEPT_SECONDS = (600, 3600)  # how often files are looked at, and how old they become: uploads never used, and reports
 EXAMPLE = (
@@ -44,20 +45,14 @@ def make_page(model: RewardModel) -> Any:
             comparison = compare(model, prompt, a, b, style=style)
         return bars(comparison.probabilities), swap_line(comparison), style_table(comparison)
 
-    def file(path: str | None) -> tuple[str, str, None]:
-        try:
+    def file(path: str | None) -> Iterator[Any]:
+        def work(check: Check, folder: Path) -> str:
             with _said(gr, path):
-                page = report_page(model, path)
-        finally:
-            # What a visitor uploaded is kept no longer than it is needed.
-            if path:
-                Path(path).unlink(missing_ok=True)
-        target = Path(tempfile.mkdtemp(dir=Path(path or ".").parent)) / "report.html"
-        target.write_text(page, encoding="utf-8")
-        framed = (
-            f'<iframe sandbox title="The report" style="width:100%;height:80vh" srcdoc="{html.escape(page)}"></iframe>'
-        )
-        return framed, str(target), None
+                return report_page(model, path, check, folder)
+
+        with contextlib.closing(while_waited_for(work, path)) as pages:
+            for page in pages:
+                yield (_framed(page), str(page), None) if page else [gr.skip()] * 3
 
     with gr.Blocks(
         title="Which response do people prefer?", analytics_enabled=False, delete_cache=KEPT_SECONDS
@@ -83,21 +78,36 @@ def make_page(model: RewardModel) -> Any:
             report = gr.Button("Report", variant="primary", elem_id="make_report")
             shown, saved = gr.HTML(elem_id="report"), gr.File(label="The report", elem_id="saved")
             report.click(file, upload, [shown, saved, upload], api_name="report")
+    # Only a queued request is ended when its visitor leaves.
+    blocks.queue(max_size=MOST_WAITING, api_open=False)
     return blocks
 
 
-def report_page(model: RewardModel, path: str | None) -> str:
-    """The report of a file of labelled battles as HTML. Raises: InputError, one line."""
+def report_page(model: RewardModel, path: str | None, check: Check, folder: Path) -> str:
+    """The report of a file of labelled battles as HTML.
+
+    Args:
+        check: called between batches; what it raises ends the work.
+        folder: for what is read of the file, to be deleted with it.
+
+    Raises: InputError, one line.
+    """
     if not path:
         raise InputError("no file given", fix="choose a file of labelled battles first")
-    battles = load_battles(path)
+    battles = load_battles(path, cache_dir=str(folder / "cache"))
     check_labels(battles, Path(path).name)
     battles = battles.select(range(min(len(battles), MOST_BATTLES)))
-    predictor, job = Predictor([model.member]), Job(battles)
+    predictor, job = Predictor([model.member]), Job(battles, check=check)
     done = Reported(job, predictor, predictor.run(job))
-    peers, left_out = simple_peers(battles.select(labelled(battles)), predictor.members)
+    peers, left_out = simple_peers(battles.select(labelled(battles)), predictor.members, check=check)
     data = report_data(done, peers, AUDITED_BATTLES, left_out)
+    check()
     return render_report(data, report_json(data))
+
+
+def _framed(page: Path) -> str:
+    shown = html.escape(page.read_text(encoding="utf-8"))
+    return f'<iframe sandbox title="The report" style="width:100%;height:80vh" srcdoc="{shown}"></iframe>'
 
 
 @contextlib.contextmanager

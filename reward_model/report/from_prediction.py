@@ -4,7 +4,7 @@ Changed battles of the audit go the way of all others, through the members and t
 with the style head closed reads nothing a second time: closing it changes what is made of the scores, not the scores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +86,17 @@ def report_data(
 
 
 def simple_peers(
-    battles: datasets.Dataset, members: list[Member], *, progress: bool = False
+    battles: datasets.Dataset,
+    members: list[Member],
+    *,
+    progress: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, FloatArray], list[str]]:
     """What simple systems say of battles that have a verdict, and the names of those that so few could not fit.
 
     The class prior is that of training where the one member knows it, as in the run's own metrics.
     """
-    peers = cross_fitted(battles, progress=progress) | own_prior(members, len(battles))
+    peers = cross_fitted(battles, progress=progress, check=check) | own_prior(members, len(battles))
     return peers, [name for name in PEERS if name not in peers]
 
 
@@ -104,7 +108,7 @@ def own_prior(members: list[Member], battles: int) -> dict[str, FloatArray]:
 
 
 def _job(done: Reported, battles: datasets.Dataset) -> Job:
-    return Job(battles, folder=done.job.folder, progress=done.job.progress)
+    return Job(battles, folder=done.job.folder, progress=done.job.progress, check=done.job.check)
 
 
 def _audit(done: Reported, predictor: Predictor, battles: datasets.Dataset, log_probs: FloatArray, most: int) -> Any:

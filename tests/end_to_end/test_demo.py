@@ -1,5 +1,6 @@
 """The demo page as a visitor uses it, in headless Chromium: a click, three bars, a swap, style off, a report."""
 
+import json
 import os
 import re
 import socket
@@ -34,12 +35,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(run: Path) -> Iterator[str]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server puts all that is temporary."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def address(run: Path, kept: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "reward_model", "demo", str(run), "--device", "cpu", "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_PROXY": "*"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_PROXY": "*", "TMPDIR": str(kept)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as server:
         try:
             deadline = time.monotonic() + 120
@@ -82,16 +89,39 @@ def test_foreign_pages_and_names_are_refused(address: str) -> None:
     assert status(Host="rebound.evil.example") == 403 and status(Origin="http://evil.example") == 403
 
 
+def test_a_report_ends_when_its_visitor_leaves(address: str, kept: Path) -> None:
+    api = f"{address}/gradio_api"
+    upload = (
+        b'--cut\r\nContent-Disposition: form-data; name="files"; filename="battles.csv"\r\n\r\n'
+        + SAMPLE.read_bytes()
+        + b"\r\n--cut--\r\n"
+    )
+    [path] = asked(f"{api}/upload", upload, "multipart/form-data; boundary=cut")
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    report = next(
+        n for n, call in enumerate(asked(f"{address}/config")["dependencies"]) if call["api_name"] == "report"
+    )
+    join = {"data": [file], "fn_index": report, "session_hash": "leaves"}
+    asked(f"{api}/queue/join", json.dumps(join).encode(), "application/json")
+    with urllib.request.urlopen(f"{api}/queue/data?session_hash=leaves", timeout=60) as events:
+        while b"process_generating" not in events.readline():
+            pass  # the report is being made
+    deadline = time.monotonic() + 60
+    while files := [file for file in kept.rglob("*") if file.is_file() and file.suffix in (".csv", ".arrow", ".html")]:
+        assert time.monotonic() < deadline, files
+        time.sleep(0.3)
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-def test_a_visit(run: Path, address: str, tmp_path: Path) -> None:
+def test_a_visit(run: Path, address: str, kept: Path, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
-    asked: list[str] = []
+    requests: list[str] = []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1100, "height": 1000})
         page.set_default_timeout(60_000)
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(address)
         for name, text in zip(("prompt", "response_a", "response_b"), BATTLE, strict=True):
             page.locator(f"#{name} textarea").fill(text)
@@ -127,8 +157,16 @@ def test_a_visit(run: Path, address: str, tmp_path: Path) -> None:
         frame.get_by_role("heading", name="Can this model be trusted?").wait_for()
         page.locator("#saved", has_text="report").wait_for()
         browser.close()
-    assert len(asked) > 10
-    assert {urlsplit(url).netloc for url in asked if url.startswith("http")} == {urlsplit(address).netloc}
+    assert not list(kept.rglob("few.csv"))
+    assert len(requests) > 10
+    assert {urlsplit(url).netloc for url in requests if url.startswith("http")} == {urlsplit(address).netloc}
+
+
+def asked(url: str, content: bytes | None = None, kind: str = "") -> Any:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, content, {"Content-Type": kind} if kind else {}), timeout=60
+    ) as answer:
+        return json.load(answer)
 
 
 def ask_for_report(page: Any, file: Path) -> None:
