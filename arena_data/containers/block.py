@@ -23,6 +23,8 @@ class Block:
     texts: Mapping[str, pa.StringArray] = field(default_factory=dict)
     # Cells that were not UTF-8 and were repaired, as (column, index in the block).
     repaired: set[tuple[str, int]] = field(default_factory=set)
+    # What is odd about all of its rows, by the names of `arena_data.reading.cleaning.ODDITIES`.
+    oddities: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         texts = next(iter(self.texts.values()), None)

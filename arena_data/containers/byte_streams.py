@@ -33,6 +33,17 @@ MARKS = {
     b"\xfe\xff": "utf-16",
     b"\xef\xbb\xbf": None,
 }
+# What other kinds of file begin with; of a file named .csv or .json that is none.
+OTHER_KINDS = {
+    b"\x1f\x8b": ("is compressed by gzip", "add .gz to its name"),
+    b"\x28\xb5\x2f\xfd": ("is compressed by zstd", "add .zst to its name"),
+    b"PAR1": ("is a Parquet file", "end its name in .parquet"),
+    b"PK\x03\x04": ("is a zip archive, such as Excel writes", "unpack it, or save it as CSV in UTF-8"),
+    b"version https://git-lfs": ("is only a pointer of Git LFS", "get the file itself by git lfs pull"),
+    b"<!doctype html": ("is a web page", "was the download refused?"),
+    b"<html": ("is a web page", "was the download refused?"),
+}
+GUESSED = {"latin-1", "cp1252"}  # encodings that a file does not name itself
 UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 # An accented letter or a typographic mark on its own, or two in a word; other alphabets come in longer runs.
@@ -97,8 +108,11 @@ def read_whole(file: str, stream: Source, limits: Limits, start: bytes = b"") ->
 def encoding_of(file: str, start: bytes) -> str | None:
     """The encoding of a text that begins so; None for UTF-8, and for UTF-8 with stray bytes in it.
 
-    Raises: InputError where it is certain that it is not UTF-8, but not what it is.
+    Raises: InputError for what is no text, or certainly not UTF-8 and of an encoding that is not certain.
     """
+    for beginning, (what, fix) in OTHER_KINDS.items():
+        if start[: len(beginning)].lower() == beginning.lower():
+            raise InputError(what, file=file, expected="text", fix=fix)
     for mark, encoding in MARKS.items():
         if start.startswith(mark):
             return encoding

@@ -64,6 +64,8 @@ def csv_layout(file: str, wanted: Collection[str], limits: Limits) -> CsvLayout:
         skipped_lines += 1 + blank_after
     delimiter = named[1] if named else _delimiter(text, wanted)
     names = _header(file, text, delimiter, limits)
+    if delimiter == "|" and any(name != name.strip() for name in names):
+        raise InputError("looks like a table of Markdown, padded with spaces", file=file, fix="write it as CSV")
     backslashes = False
     if BACKSLASH_QUOTE.search(text) and not _is_even(text, delimiter, len(names), whole):
         backslashes = _is_even(text, delimiter, len(names), whole, escapechar="\\", doublequote=False)

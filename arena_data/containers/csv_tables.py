@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from arena_data.containers.block import Block, TextColumns
+from arena_data.containers.byte_streams import GUESSED
 from arena_data.containers.column_names import chosen_columns
 from arena_data.containers.csv_layout import CsvLayout, csv_layout
 from arena_data.containers.limits import Limits, size_text
@@ -54,7 +55,9 @@ def csv_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterator[B
                     row=int(uneven[1]) - 1 - layout.skipped_lines,  # Arrow counts the header, and the lines before it.
                     found=f"{uneven[2]} cells",
                     expected=f"{len(layout.names)}, as in the header",
-                    fix="is a quote left open, or the file cut short?",
+                    fix="does the file begin with a line that is no header?"
+                    if len(layout.names) == 1
+                    else "is a quote left open, or the file cut short?",
                 ) from error
             if "Empty CSV file" in str(error):
                 yield Block(file, 1, {name: [] for name in places}, tuple(layout.names))
@@ -118,7 +121,8 @@ def _text_block(
             decoded = [cell.decode("utf-8", "replace") for cell in raw]
             repaired |= {(name, i) for i, cell in enumerate(raw) if cell != decoded[i].encode()}
             texts[name] = pa.array(decoded, type=pa.string())
-    return Block(file, first_row, TextColumns(texts), tuple(layout.names), texts, repaired)
+    oddities = frozenset({"another_encoding"} if layout.encoding in GUESSED else ())
+    return Block(file, first_row, TextColumns(texts), tuple(layout.names), texts, repaired, oddities)
 
 
 def _check_sizes(file: str, first_row: int, name: str, cells: pa.BinaryArray, limits: Limits) -> None:

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from arena_data.containers.block import Block
-from arena_data.containers.byte_streams import Buffered, Rejoined, as_utf8, encoding_of, open_bytes, read_whole
+from arena_data.containers.byte_streams import GUESSED, Buffered, Rejoined, as_utf8, encoding_of, open_bytes, read_whole
 from arena_data.containers.column_names import chosen_columns, known_names
 from arena_data.containers.csv_tables import refuse_cell
 from arena_data.containers.json_documents import document_rows
@@ -31,26 +31,33 @@ def json_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterator[
     """The file's rows in order. Raises: InputError where it is not JSON, or a row is no object, naming the row."""
     rows: list[dict[str, Any]] = []
     first_row, rows_read, block_bytes = 1, 0, 0
-    for row, size in _sized_rows(file, wanted, limits):
+    oddities: set[str] = set()
+    for row, size in _sized_rows(file, wanted, limits, oddities):
         rows_read += 1
         if not isinstance(row, dict):
             raise InputError("not an object", file=file, row=rows_read, found=row, expected="a JSON object")
         rows.append(row)
         block_bytes += size
         if len(rows) == ROWS_PER_BLOCK or block_bytes >= BLOCK_BYTES:
-            yield _row_block(file, first_row, rows, wanted, limits)
+            yield _row_block(file, first_row, rows, wanted, limits, frozenset(oddities))
             first_row, rows, block_bytes = first_row + len(rows), [], 0
     if rows_read == 0:
         raise InputError("is empty", file=file, expected="battles")
     if rows:
-        yield _row_block(file, first_row, rows, wanted, limits)
+        yield _row_block(file, first_row, rows, wanted, limits, frozenset(oddities))
 
 
-def _sized_rows(file: str, wanted: Collection[str], limits: Limits) -> Iterator[tuple[Any, int]]:
-    """The rows, whatever their type, with the bytes each took in the file (0 in a document)."""
+def _sized_rows(file: str, wanted: Collection[str], limits: Limits, oddities: set[str]) -> Iterator[tuple[Any, int]]:
+    """The rows, whatever their type, with the bytes each took in the file (0 in a document).
+
+    Args:
+        oddities: what is odd about the file is added, before the first row.
+    """
     stream = open_bytes(file, limits)
     start = stream.read(SNIFFED_BYTES)
     encoding = encoding_of(file, start)
+    if encoding in GUESSED:
+        oddities.add("another_encoding")
     # The bytes that were looked at go first again.
     joined = Rejoined(start, stream)
     text_stream = as_utf8(pa.PythonFile(joined, mode="r"), encoding) if encoding else joined
@@ -99,7 +106,14 @@ def _next_line(file: str, lines: IO[bytes], row: int, limits: Limits) -> bytes:
     return line
 
 
-def _row_block(file: str, first_row: int, rows: list[dict[str, Any]], wanted: Collection[str], limits: Limits) -> Block:
+def _row_block(
+    file: str,
+    first_row: int,
+    rows: list[dict[str, Any]],
+    wanted: Collection[str],
+    limits: Limits,
+    oddities: frozenset[str],
+) -> Block:
     names = list(dict.fromkeys(name for row in rows for name in row))
     if len(names) <= limits.columns:
         places = chosen_columns(file, names, wanted, limits)
@@ -124,7 +138,7 @@ def _row_block(file: str, first_row: int, rows: list[dict[str, Any]], wanted: Co
                 size = len(value.encode("utf-8", "surrogatepass"))
                 if size > limits.cell:
                     refuse_cell(file, first_row + index, known, size, limits)
-    return Block(file, first_row, columns, tuple(names))
+    return Block(file, first_row, columns, tuple(names), oddities=oddities)
 
 
 def parse_json(text: str | bytes) -> Any:

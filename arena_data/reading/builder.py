@@ -88,7 +88,7 @@ class ArenaBattles(datasets.ArrowBasedBuilder):
                     segments, others = reader.read(block)
                     votes = contents if has_votes(block) else None
                     others["id"] = register.add(others["id"], name, file_index, block.first_row, votes)
-                    yield Key(file_index, block_index), _table(segments, others)
+                    yield Key(file_index, block_index), _table(segments, others, block.oddities)
 
 
 def _contents(name: str, path: str, limits: Limits) -> Iterator[list[Content]]:
@@ -112,13 +112,14 @@ TEXT_COLUMNS = ("prompt", "response_a", "response_b", "group", "oddities")
 SCHEMA = FEATURES.arrow_schema
 
 
-def _table(segments: list[Segment], others: dict[str, list[Any]]) -> pa.Table:
+def _table(segments: list[Segment], others: dict[str, list[Any]], oddities: frozenset[str] = frozenset()) -> pa.Table:
     columns: dict[str, list[Any] | pa.ChunkedArray] = dict(others)
     for name in ("model_a", "model_b", "language", "source"):
         if "" in others[name] or not {str, type(None)}.issuperset(map(type, others[name])):
             columns[name] = [None if value is None or value == "" else str(value) for value in others[name]]
     chunks = [
-        _drafts(segment) if not segment or isinstance(segment[0], Draft) else _plain(segment) for segment in segments
+        _drafts(segment, oddities) if not segment or isinstance(segment[0], Draft) else _plain(segment, oddities)
+        for segment in segments
     ]
     for index, name in enumerate(TEXT_COLUMNS):
         kind = SCHEMA.field(name).type
@@ -132,17 +133,17 @@ def _table(segments: list[Segment], others: dict[str, list[Any]]) -> pa.Table:
     )
 
 
-def _plain(lists: list[pa.ListArray]) -> list[Any]:
-    """The text columns of rows that Arrow has parsed and in which nothing is odd."""
+def _plain(lists: list[pa.ListArray], oddities: frozenset[str]) -> list[Any]:
+    """The text columns of rows that Arrow has parsed and in which nothing is odd but what is of the whole file."""
     groups = [group_of(prompt) for prompt in lists[0].to_pylist()]
-    return [*lists, groups, [[]] * len(groups)]
+    return [*lists, groups, [sorted(oddities)] * len(groups)]
 
 
-def _drafts(drafts: list[Draft]) -> list[list[Any]]:
+def _drafts(drafts: list[Draft], of_file: frozenset[str]) -> list[list[Any]]:
     """The text columns of rows that need care: cleaned, with what was odd about them named."""
     columns: list[list[Any]] = [[] for _ in TEXT_COLUMNS]
     for draft in drafts:
-        oddities = draft.oddities
+        oddities = draft.oddities | of_file
         prompt, response_a, response_b = (
             clean_turns(turns, oddities) for turns in (draft.prompt, draft.response_a, draft.response_b)
         )

@@ -16,6 +16,7 @@ ODDITIES = {
     "prompts_differ": "the two conversations hold different user turns; those of A were kept",
     "unparsed_json": "a cell that should be a JSON list did not parse; its raw text was read as one turn",
     "invalid_utf8": "bytes that are not UTF-8 were replaced by U+FFFD",
+    "another_encoding": "the file is not in UTF-8; it was read as Latin-1 or Windows-1252",
     "lone_surrogate": "half of a surrogate pair was replaced by U+FFFD",
     "nul_byte": "NUL characters were removed",
     "byte_order_mark": "a byte order mark at the start of a text was removed",

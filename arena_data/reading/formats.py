@@ -170,6 +170,10 @@ class BlockReader:
             try:
                 texts.append(_cell_turns(cell, self.style or "plain"))
             except ValueError as error:
+                if row == 0 and not any(_is_text(other) for other in block.columns[column]):
+                    # It is no broken cell but the file's layout, whose brackets are no text.
+                    fix = "write messages as conversation_a and conversation_b, and texts as texts or lists of texts"
+                    raise block.error(row, column, "neither a text nor a list of texts", error, fix) from None
                 if self.labels == "required":
                     fix = "repair the cell; with plain text instead of JSON lists use a `winner` column"
                     raise block.error(row, column, "not a JSON list of texts", error, fix) from None
@@ -225,6 +229,11 @@ class BlockReader:
             placed = [(won, lost) if draft.chosen_is_a else (lost, won) for won, lost, draft in pairs]
             others |= {"model_a": [a for a, _ in placed], "model_b": [b for _, b in placed]}
         return drafts, others
+
+
+def _is_text(cell: Any) -> bool:
+    """Whether a cell is a text, a number, empty, or a list of texts: all but a structure, or bytes."""
+    return is_turns(cell) if isinstance(cell, list | tuple) else not isinstance(cell, dict | bytes)
 
 
 def _list_cell(cell: Any, style: Style) -> Any:

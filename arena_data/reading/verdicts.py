@@ -133,18 +133,25 @@ def people_verdicts(block: Block, *, chosen: bool = False) -> list[Verdict | Non
     Args:
         chosen: the rows are preference data, whose columns `chosen` and `rejected` say who won.
 
-    Raises: InputError for a cell that is no verdict, or a `tie` that contradicts the others.
+    Raises: InputError for a cell that is no verdict, or for columns that contradict each other.
     """
     names = block.columns.keys()
     columns: list[list[Verdict | None]] = []
+    used = [name for name in ("votes", ONE_HOT[0], "winner") if name in names]
     if "votes" in names:
         columns.append(block.each("votes", "unknown votes", _nullable(from_votes)))
     if ONE_HOT[0] in names:
         columns.append(_one_hot(block, ONE_HOT))
     for name in ("winner", "verdict"):
         if name in names and (name == "winner" or not columns):
+            used = used or [name]
             columns.append(block.each(name, "unknown verdict", _nullable(_from_choice if chosen else from_winner)))
     by_row = first_of(block, columns)
+    for name, values in list(zip(used, columns, strict=True))[1:]:
+        for index, (first, other) in enumerate(zip(by_row, values, strict=True)):
+            if first is not None and other is not None and first != other and _contradict(first, other, chosen):
+                expected = f"the same winner as in {used[0]}"
+                raise block.error(index, name, "contradicts another column", expected)
     if "tie" in names:
         for index, tie in enumerate(block.each("tie", "does not say whether it is a tie", as_bool)):
             try:
@@ -154,6 +161,14 @@ def people_verdicts(block: Block, *, chosen: bool = False) -> list[Verdict | Non
             except ValueError as error:
                 raise block.error(index, "tie", "contradicts another column", error) from None
     return by_row
+
+
+def _contradict(one: Verdict, other: Verdict, chosen: bool) -> bool:
+    """Whether both name a winner, and not the same. Of preference data, only whether it is a tie counts."""
+    winners = [verdict.index(max(verdict)) for verdict in (one, other) if verdict.count(max(verdict)) == 1]
+    if chosen:
+        winners = [int(winner == TIE.index(1.0)) for winner in winners]
+    return len(set(winners)) == 2
 
 
 def teachers_verdicts(block: Block) -> list[Verdict | None]:

@@ -13,6 +13,7 @@ from arena_data.errors import InputError
 from arena_data.file_io import read_json
 from arena_data.submission import align, read_submission
 from reward_model.calibration.blending import Blend
+from reward_model.errors import ModelError, one_line
 from reward_model.evaluation.probabilities import FloatArray, floored_log
 from reward_model.predict.member import Job, Member, MemberOptions, MemberPrediction, any_truncated
 from reward_model.predict.run_member import RunMember
@@ -74,13 +75,21 @@ class BaselineMember:
     def __init__(self, folder: Path, options: MemberOptions):
         from reward_model.baselines.base import read_baseline
 
-        self.name = folder.name
+        self.name, self.folder = folder.name, folder
         self.stored, self.calibrated = read_baseline(folder), options.calibrated
         if options.load.base_model:
             self.stored.baseline.use_backbone(options.load.base_model)
 
     def predict(self, job: Job) -> MemberPrediction:
-        log_probs = np.asarray(self.stored.baseline.log_probabilities(job.battles), dtype=np.float64)
+        try:
+            log_probs = np.asarray(self.stored.baseline.log_probabilities(job.battles), dtype=np.float64)
+            if not np.isfinite(log_probs).all():
+                raise ValueError("its probabilities are not finite")
+        except (InputError, ModelError):
+            raise
+        except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
+            # What was learned may be of the right form and make no sense.
+            raise InputError(f"cannot predict: {one_line(error)}", file=self.folder, fix="train it again") from error
         return MemberPrediction.whole(self.stored.calibration.apply(log_probs) if self.calibrated else log_probs)
 
     def work(self, job: Job) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import safe_open
 
 from arena_data.file_io import json_object, read_json
-from reward_model.errors import ModelError
+from reward_model.errors import ModelError, one_line
 from reward_model.model.pretrained import check_keys, check_safetensors
 from reward_model.model.score_layer import find_score_layer
 
@@ -42,7 +42,10 @@ def with_adapter(model: Any, directory: Path) -> Any:
     pass_over_old_torchao()
     # Its device is named, or PEFT 0.21 would load the adapter to the first GPU, whichever has the model.
     device = str(find_score_layer(model).weight.device)
-    adapted = PeftModel.from_pretrained(model, directory, torch_device=device)
+    try:
+        adapted = PeftModel.from_pretrained(model, directory, torch_device=device)
+    except Exception as error:  # PEFT takes its settings on trust, and fails where it first uses one
+        raise ModelError(f"{directory / CONFIG}: no adapter of this backbone ({one_line(error)})") from error
     with safe_open(directory / WEIGHTS, framework="np") as tensors:
         stored = set(tensors.keys())
     # PEFT stores embeddings that it adapts beside their adapter.

@@ -1,16 +1,18 @@
 """Any JSON value in any field of an artefact's files: it is read, or refused in one line; never a traceback."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reward_model.baselines.classical.boosting import _whole
+from reward_model.baselines.classical.lightgbm_text import checked
 from reward_model.run_directory.reading import read_run
 from tests.helpers.run_directories import make_run
 
@@ -48,13 +50,44 @@ def test_any_value_in_any_field(copy: Path, run: Path, name: str, data: Any) -> 
         assert name in str(error) and "\n" not in str(error) and len(str(error)) < 2000
 
 
-def test_a_lightgbm_model_that_is_cut_is_refused() -> None:
+@pytest.fixture(scope="module")
+def lightgbm_text() -> str:
     lightgbm = pytest.importorskip("lightgbm")
-    import numpy as np
+    random = np.random.default_rng(0)
+    parameters = {"objective": "multiclass", "num_class": 3, "num_leaves": 5, "verbosity": -1, "num_threads": 1}
+    data = lightgbm.Dataset(random.standard_normal((200, 3)), random.integers(0, 3, 200))
+    return str(lightgbm.train(parameters, data, 2).model_to_string())
 
-    features = np.random.default_rng(0).standard_normal((200, 3))
-    text = lightgbm.train({"verbosity": -1}, lightgbm.Dataset(features, features[:, 0]), 5).model_to_string()
-    assert _whole(text) == text
+
+def test_a_lightgbm_model_that_is_cut_is_refused(lightgbm_text: str) -> None:
+    text = lightgbm_text
+    assert checked(text) == text
     for cut in ("", text[:40], text[: len(text) // 4], text[: text.index("end of trees")]):
         with pytest.raises(ValueError, match="not whole"):
-            _whole(cut)
+            checked(cut)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("split_feature", "3"),
+        ("split_feature", "-1"),
+        ("left_child", "0"),
+        ("left_child", "9999999"),
+        ("right_child", "-9"),
+        ("right_child", "1.5"),
+        ("decision_type", "1"),
+        ("threshold", "nan"),
+        ("leaf_value", "x"),
+        ("num_leaves", "900"),
+        ("num_leaves", "99999999999999999999"),
+        ("num_cat", "2"),
+        ("num_class", "4"),
+        ("max_feature_idx", "1"),
+    ],
+)
+def test_a_lightgbm_model_that_is_changed_inside_a_tree_is_refused(lightgbm_text: str, field: str, value: str) -> None:
+    changed = re.sub(rf"(?m)^{field}=[^ \n]*", f"{field}={value}", lightgbm_text, count=1)
+    assert changed != lightgbm_text
+    with pytest.raises(ValueError, match="LightGBM"):
+        checked(changed)

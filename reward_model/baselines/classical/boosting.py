@@ -18,12 +18,13 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
-from arena_data.file_io import json_object, read_json, write_atomically, write_json
+from arena_data.file_io import content_hash, json_object, read_json, write_atomically, write_json
 from arena_data.splits.folds import deal_folds
 from arena_data.style.features import STYLE_VERSION, style_arrays
 from reward_model.baselines import skops_files
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.classical.lengths import STATE
+from reward_model.baselines.classical.lightgbm_text import checked
 from reward_model.baselines.cross_validation import splits
 from reward_model.baselines.swap import both_orders, from_both_orders, labels_of
 from reward_model.evaluation.probabilities import row_losses
@@ -87,18 +88,26 @@ class BoostedTrees(Baseline):
 
     def save_state(self, directory: Path) -> None:
         skops_files.save(directory / VECTORISER, self.vectoriser)
+        hashes = []
         for number, model in enumerate(self.models):
-            write_atomically(directory / f"model_{number}.txt", model.model_to_string())
-        write_json(directory / STATE, {"models": len(self.models), "parameters": self.parameters})
+            file = directory / f"model_{number}.txt"
+            write_atomically(file, model.model_to_string())
+            hashes.append(content_hash(file))
+        write_json(directory / STATE, {"models": len(self.models), "parameters": self.parameters, "hashes": hashes})
 
     def load_state(self, directory: Path) -> None:
         state = read_json(directory / STATE, json_object)
         self.vectoriser = skops_files.load(directory / VECTORISER)
         self.parameters = state["parameters"]
-        self.models = [
-            lightgbm.Booster(model_str=_whole((directory / f"model_{number}.txt").read_text(encoding="utf-8")))
-            for number in range(int(state["models"]))
-        ]
+        self.models = []
+        if int(state["models"]) < 1:
+            raise ValueError(f"it has {state['models']} models")
+        hashes = state.get("hashes")  # a digit that has changed gives other numbers; older directories have none
+        for number in range(int(state["models"])):
+            file = directory / f"model_{number}.txt"
+            if hashes is not None and content_hash(file) != hashes[number]:
+                raise ValueError(f"{file.name} is not the file that was written")
+            self.models.append(lightgbm.Booster(model_str=checked(file.read_text(encoding="utf-8"))))
 
     def _orders(self, battles: datasets.Dataset) -> Orders:
         """Features of the battles as they are, and of the same with A and B exchanged."""
@@ -116,20 +125,6 @@ class BoostedTrees(Baseline):
             return sparse.hstack([dense, words], format="csr")
 
         return order(style.a, style.b, a - b), order(style.b, style.a, b - a)
-
-
-def _whole(model: str) -> str:
-    """A model's text, if nothing of it is cut off: LightGBM 4.7 ends the process where trees are missing.
-
-    Raises: ValueError for a text that is no model or not whole.
-    """
-    head, _, trees = model.partition("\n\n")
-    sizes = next((line for line in head.splitlines() if line.startswith("tree_sizes=")), "")
-    expected = [int(size) for size in sizes.removeprefix("tree_sizes=").split()]
-    body, end, _ = trees.partition("end of trees")
-    if not head.startswith("tree\n") or not end or not expected or len(body.encode().strip()) < sum(expected) - 4:
-        raise ValueError("a LightGBM model is not whole")
-    return model
 
 
 def _texts(battles: datasets.Dataset) -> list[list[str]]:

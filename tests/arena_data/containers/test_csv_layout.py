@@ -47,7 +47,14 @@ def test_encodings_with_a_mark(encoding: str, name: str, tmp_path: Path) -> None
 def test_latin_1_and_windows_1252(tmp_path: Path) -> None:
     for word, encoding in (("Größe, café", "latin-1"), ("à l'été", "latin-1"), ("naïve “façade” – 5 €", "cp1252")):
         rows = [row | {"response_a": f"{word} {row['id']}"} for row in PLAIN]
-        assert rows_of(load(tmp_path, "f.csv", csv_text(rows).encode(encoding))) == as_turns(rows)
+        for name, text in (("f.csv", csv_text(rows)), ("f.jsonl", lines(*rows))):
+            battles = load(tmp_path, name, text.encode(encoding))
+            assert rows_of(battles) == as_turns(rows)
+            assert battles["oddities"][:] == [["another_encoding"]] * len(rows)  # a guess is said
+
+
+def lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def test_another_encoding_is_refused_and_utf8_with_a_stray_byte_is_not(tmp_path: Path) -> None:
@@ -77,6 +84,9 @@ def test_json_with_backslashes_in_plain_csv_is_no_escape(tmp_path: Path) -> None
     "text, says",
     [
         ("id;prompt;response_a;response_b\n1;p;a\n", "read with ';' between fields"),
+        ("| id | prompt | response_a | response_b |\n|---|---|---|---|\n| 1 | p | a | b |\n", "table of Markdown"),
+        ("id | prompt | response_a | response_b\n1 | p | a | b\n", "table of Markdown"),
+        ("# made by hand\nid,prompt,response_a,response_b\n1,p,a,b\n", "begin with a line that is no header"),
         ('id,prompt,response_a,response_b\n1,"p \\" q",a\n', "escaped by backslashes"),
         ("id,prompt,ID,response_a\n", "as 'id' and 'ID'"),
         ("id,messages_a,conversation_b,Messages_A\n", "as 'messages_a' and 'Messages_A'"),

@@ -54,6 +54,11 @@ def write(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
     return written
 
 
+MESSAGES = json.dumps(
+    {"prompt": [{"role": "user", "content": "p"}], "response_a": "a", "response_b": "b", "winner": "tie"}
+).encode()
+
+
 def kaggle_line(row: Row) -> str:
     cells = {"id": 9, "prompt": '["p"]', "response_a": '["a"]', "response_b": '["bb"]'} | row
     verdict = [cells.pop(f"winner_{name}", value) for name, value in (("model_a", 1), ("model_b", 0), ("tie", 0))]
@@ -286,6 +291,13 @@ def test_a_row_of_another_length(line: str, cells: int, before: int, write: Any,
         ("battles", b"x", ".csv .parquet"),
         ("battles.gz", b"x", ".csv .parquet"),
         ("twice.csv", b"id,prompt,prompt\n", "named twice"),
+        ("pressed.csv", gzip.compress(HEADER.encode(), mtime=0), "compressed by gzip"),
+        ("pressed.jsonl", b"\x28\xb5\x2f\xfd rest", "compressed by zstd"),
+        ("parquet.csv", b"PAR1 rest", "is a Parquet file"),
+        ("excel.csv", b"PK\x03\x04 rest", "such as Excel writes"),
+        ("pointer.csv", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("refused.json", b"<!DOCTYPE html><title>404</title>", "is a web page"),
+        ("messages.jsonl", MESSAGES, "neither a text nor a list of texts"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says(name: str, content: bytes, says: str, write: Any, error_of: Any) -> None:

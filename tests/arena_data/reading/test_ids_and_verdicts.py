@@ -72,6 +72,9 @@ def test_ties_beside_chosen_and_rejected(columns: Row, tie: bool, tmp_path: Path
     assert battle["verdict"] == {"a": [1, 0, 0], "b": [0, 1, 0], "tie": [0, 0, 1]}[winner]
 
 
+ONE_HOT_A = {"winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}
+
+
 @pytest.mark.parametrize(
     "row, column",
     [
@@ -82,10 +85,19 @@ def test_ties_beside_chosen_and_rejected(columns: Row, tie: bool, tmp_path: Path
         (CHOSEN | {"score_chosen": "high", "score_rejected": 2}, "chosen"),
         (CHOSEN | {"tie": "perhaps"}, "tie"),
         (PLAIN[0] | {"tie": True, "winner": "model_b"}, "tie"),
+        (PLAIN[0] | ONE_HOT_A | {"winner": "model_b"}, "winner"),
+        (PLAIN[0] | {"votes": [1, 3, 0], "winner": "model_a"}, "winner"),
+        (PLAIN[0] | {"votes": [1, 3, 0]} | ONE_HOT_A, "winner_model_a"),
     ],
 )
 def test_contradictions_are_refused(row: Row, column: str, tmp_path: Path) -> None:
     assert error_of(tmp_path, "f.jsonl", lines(row)).column == column
+
+
+@pytest.mark.parametrize("votes, winner", [([3, 1, 0], "model_a"), ([1, 1, 1], "tie"), ([2, 2, 0], "tie")])
+def test_a_majority_and_its_name_are_no_contradiction(votes: list[int], winner: str, tmp_path: Path) -> None:
+    (battle,) = load(tmp_path, "f.jsonl", lines(PLAIN[0] | {"votes": votes, "winner": winner}))
+    assert battle["verdict"] == pytest.approx([vote / sum(votes) for vote in votes])
 
 
 @pytest.mark.parametrize(
