@@ -9,6 +9,7 @@ Source: https://docs.python.org/3/library/argparse.html.
 import argparse
 import difflib
 import enum
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -51,7 +52,12 @@ class CommandParser(argparse.ArgumentParser):
         return options, []
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"error: {message}; see {self.prog} --help\n" if is_first_process() else None)
+
+
+def is_first_process() -> bool:
+    """Whether errors that every process meets are for this one to say: all but the first of a launcher's are silent."""
+    return not os.environ.get("LOCAL_RANK") or os.environ.get("RANK", "0") == "0"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

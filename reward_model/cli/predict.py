@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arena_data.arguments import is_first_process
 from arena_data.errors import InputError
 from reward_model.cli.console.stopping import ended_by_signals
 from reward_model.cli.flags import PredictionFlags, parse_flags, task_of
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ended_by_signals("the same command goes on from the finished shards"):
             return predict(flags, started)
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        # What is wrong with flags, battles or files, all of a launcher's processes find.
+        if is_first_process() or not isinstance(error, InputError):
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 

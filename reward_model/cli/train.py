@@ -34,7 +34,7 @@ from reward_model.train.checkpoints.resuming import checkpoint_to_resume, write_
 from reward_model.train.compose import compose
 from reward_model.train.device_figures import NotFiniteError
 from reward_model.train.finish import doubt, finish_run
-from reward_model.train.folds import finish_folds, fold_directory
+from reward_model.train.folds import check_folds_root, finish_folds, fold_directory
 from reward_model.train.progress import show_progress
 from reward_model.train.settings.checks import check_settings, engine_of, tokenizer_note, whole_max_length
 from reward_model.train.settings.config import DataArguments, TieRewardConfig
@@ -87,6 +87,7 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
         )
     if (config.resume_from_checkpoint or "true").lower() not in ("true", "false"):
         raise ValueError("--folds goes on from each fold's own checkpoint; --resume_from_checkpoint names one")
+    on_main_process(lambda: check_folds_root(config.output_dir))
     for fold in range(data.folds):
         say(config, f"fold {fold + 1} of {data.folds}")
         one = copy.copy(config)

@@ -33,7 +33,7 @@ class Job:
         progress: whether to show bars.
         others_follow: whether other models need the device after this one.
         counted: what `style` has counted, shared by the parts of a job.
-        check: called before each batch of the model; what it raises ends the job.
+        check: called before each batch of the model, if given; what it raises ends the job.
     """
 
     battles: datasets.Dataset
@@ -43,7 +43,7 @@ class Job:
     progress: bool = False
     others_follow: bool = False
     counted: list[StyleArrays] = field(default_factory=list)
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], None] | None = None
 
     @property
     def style(self) -> StyleArrays:

@@ -54,7 +54,7 @@ class ShardLoop:
         store: where finished shards are kept; nowhere if None.
         deadline: shortens texts when time gets short.
         progress: whether to show a bar.
-        check: called before each batch; what it raises ends the loop.
+        check: called before each batch, if given; what it raises ends the loop.
     """
 
     battles: datasets.Dataset
@@ -65,7 +65,7 @@ class ShardLoop:
     store: ShardStore | None
     deadline: Deadline
     progress: bool = False
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], None] | None = None
 
     def stored(self, number: int) -> ShardScores | None:
         """What the store has of a shard; nothing that an earlier run with a time limit has read shorter than asked now."""
@@ -126,7 +126,7 @@ class ShardLoop:
         if not self.deadline.is_over:
             started = self.deadline.clock()
             rows = [tokens for tokens in encoded.ids if tokens is not None]
-            values[whole] = scorer.score(rows, self.check)
+            values[whole] = scorer.score(rows) if self.check is None else scorer.score(rows, self.check)
             tokens = sum(map(len, rows))
             size = int(self.sequences.size[self.shards[number]].sum())
             self.deadline.note(self.deadline.clock() - started, tokens, tokens + sum(encoded.cut), size)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
+import psutil
 
+from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from reward_model.errors import one_line
 from reward_model.predict.deadline import Deadline
@@ -13,7 +15,7 @@ from reward_model.predict.member import Job, MemberOptions
 from reward_model.predict.open_member import check_swap_average, open_member
 from reward_model.predict.predictor import Predictor
 from reward_model.predict.processes import Team, device_of, end_with_parent, share_cores
-from reward_model.predict.shard_store import WorkRemoved, make_work_folder
+from reward_model.predict.shard_store import WorkRemoved, make_work_folder, remove_work
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,30 @@ def help_out(team: Team, task: PredictionTask) -> None:
     end_with_parent()
     try:
         work(team, task)
+    except InputError:
+        pass  # the main process finds the same, and says so
     except (ValueError, OSError) as error:
-        # The main process does what this one leaves, or meets the same error and says so.
+        # The main process does what this one leaves.
         print(f"process {team.rank}: {one_line(error)}", file=sys.stderr)
 
 
 def work(team: Team, task: PredictionTask) -> None:
     """This process's share of the shards. Ends early where the main process has written the submission meanwhile."""
+    if _is_done(team, task):
+        return
     predictor, job = task.begin(load_battles(task.inputs, labels="optional"), team)
     try:
         predictor.work(job)
     except WorkRemoved:
         return
+    finally:
+        if _is_done(team, task):  # it was done before this process made its folder
+            remove_work(task.output)
+
+
+def _is_done(team: Team, task: PredictionTask) -> bool:
+    """Whether the first process of this launch has written the submission, of which a launcher's others learn no more."""
+    try:
+        return team.launched and task.output.stat().st_mtime > psutil.Process().parent().create_time()
+    except (OSError, AttributeError, psutil.Error):
+        return False

@@ -40,6 +40,14 @@ def fold_directory(output_dir: str | Path, fold: int) -> Path:
     return Path(output_dir) / f"fold_{fold}"
 
 
+def check_folds_root(output_dir: str | Path) -> None:
+    """Raises: InputError, before hours of training, where the folds' mean would take the place of a run of its own."""
+    root = Path(output_dir)
+    own = (root / CONFIG).is_file() and "folds" not in read_run(root).metrics
+    if own or (root / SETTINGS).is_file() or any(root.glob("checkpoint-*")):
+        raise InputError("is a run that was trained without --folds", file=root, fix="name another --output_dir")
+
+
 def finish_folds(output_dir: str, num_folds: int, battles: datasets.Dataset) -> dict[str, Any]:
     """Joins the folds' predictions, averages their weights, and writes a run directory; returns the out-of-fold figures.
 

@@ -4,13 +4,17 @@ What the Trainer of Transformers 5.23 does otherwise: it removes earlier checkpo
 and it looks for the best checkpoint at the path that it had when it was saved.
 """
 
+import contextlib
+import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from transformers.trainer_utils import rotate_checkpoints
 from trl import RewardTrainer
 
+from arena_data.errors import InputError
 from reward_model.train.checkpoints.manifest import one_line_if_unwritten, write_manifest
 
 
@@ -53,6 +57,16 @@ class CheckpointTrainer(RewardTrainer):
         self._resumed_from = resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """As the Trainer's, which reads tensors and numbers alone. Raises: InputError for a file that holds others."""
+        with _one_line_if_unreadable(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """As the Trainer's, which reads tensors and numbers alone. Raises: InputError for a file that holds others."""
+        with _one_line_if_unreadable(checkpoint):
+            super()._load_rng_state(checkpoint)
+
     def _load_best_model(self) -> None:
         """As the Trainer's, from where the best checkpoint lies now: its path was noted when it was saved."""
         noted = Path(str(self.state.best_model_checkpoint))
@@ -62,3 +76,19 @@ class CheckpointTrainer(RewardTrainer):
         places = [folder / noted.name for folder in folders if (folder / noted.name).is_dir()]
         self.state.best_model_checkpoint = str(places[0] if places else noted)
         super()._load_best_model()
+
+
+@contextlib.contextmanager
+def _one_line_if_unreadable(checkpoint: str | None) -> Iterator[None]:
+    """Raises: InputError in the place of what PyTorch raises for a file that is none of its own."""
+    try:
+        yield
+    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        if type(error).__name__ == "OutOfMemoryError" or checkpoint is None:
+            raise
+        raise InputError(
+            "has an optimizer, a schedule or random numbers that cannot be read",
+            file=checkpoint,
+            found=type(error).__name__,
+            fix="remove this checkpoint; the same command goes on from the one before",
+        ) from error
