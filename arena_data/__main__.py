@@ -15,7 +15,7 @@ from pathlib import Path
 
 import datasets
 
-from arena_data.arguments import CommandParser
+from arena_data.arguments import SEED, CommandParser, whole_number
 from arena_data.errors import InputError
 from arena_data.exploration.report import render
 from arena_data.exploration.shares import Figures
@@ -35,10 +35,15 @@ def parser() -> CommandParser:
     add("--json", action="store_true", help="print the figures to standard output as JSON")
     add("--split", metavar="FOLDER", help="folder to write train.jsonl and test.jsonl to, which share no prompt")
     add("--test_share", type=float, default=0.2, metavar="X", help="share of the battles that goes to test.jsonl")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the split")
+    add("--seed", type=SEED, default=0, metavar="N", help="seed of the split")
     add("--teacher", nargs="+", metavar="P", help="a teacher's probabilities: csv files in the format of a submission")
     add("--output", type=Path, metavar="F", help="with --teacher: the jsonl file of battles to write")
-    add("--num_proc", type=int, metavar="N", help="processes that read the texts (default: one a core)")
+    add(
+        "--num_proc",
+        type=whole_number(1, 1024),
+        metavar="N",
+        help="processes that read the texts (default: one a core)",
+    )
     return command
 
 
@@ -53,8 +58,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         command.error("nothing to do: give --report PAGE, --json, --split FOLDER or --teacher P --output F.jsonl")
     if not 0 < options.test_share < 1:
         command.error(f"--test_share is {options.test_share}; expected a number above 0 and below 1")
-    if options.num_proc is not None and options.num_proc < 1:
-        command.error("--num_proc must be at least 1")
     return options
 
 

@@ -12,7 +12,7 @@ import enum
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 _DEFAULT = re.compile(r"\s*\(default: (.*)\)$", re.DOTALL)
@@ -58,6 +58,28 @@ class CommandParser(argparse.ArgumentParser):
 def is_first_process() -> bool:
     """Whether errors that every process meets are for this one to say: all but the first of a launcher's are silent."""
     return not os.environ.get("LOCAL_RANK") or os.environ.get("RANK", "0") == "0"
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A flag's type: a whole number that is at least so large, and at most so large if a limit is given."""
+    expected = f"at least {least}" if most is None else f"from {least} to {most:,}"
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least or int(text) > (most or int(text)):
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, {expected}")
+        return int(text)
+
+    return parse
+
+
+SEED = whole_number(0, 2**32 - 1)  # as NumPy and scikit-learn take them
+
+
+def share(text: str) -> float:
+    """A flag's type: a number from 0 to 1."""
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+|[0-9]+\.", text) or not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a share from 0 to 1, such as 0.33")
+    return float(text)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from arena_data.arguments import CommandParser, argument_texts
+from arena_data.arguments import SEED, CommandParser, argument_texts, share, whole_number
 from arena_data.errors import InputError
 from arena_data.file_io import check_output, check_output_folder
 from arena_data.loading import local_files
@@ -29,11 +29,16 @@ def parser(kind: str | None = None) -> CommandParser:
     add("--eval_file", nargs="+", metavar="F", help="held-out battles (default: a share of --train_file)")
     add("--extra_file", nargs="+", metavar="F", help="labelled battles from elsewhere, with tie rates of their own")
     add("--output_dir", required=True, type=Path, metavar="D", help="directory to write")
-    add("--validation_share", type=float, default=0.1, metavar="X", help="share of the prompts that is held out")
-    add("--calibration_share", type=float, default=0.1, metavar="X", help="share that only calibration is fitted on")
-    add("--num_folds", type=int, metavar="N", help="hold out one of this many folds in place of --validation_share")
-    add("--fold", type=int, default=0, metavar="N", help="which of --num_folds is held out, counted from 0")
-    add("--split_seed", type=int, default=0, metavar="N", help="seed of the split by prompt")
+    add("--validation_share", type=share, default=0.1, metavar="X", help="share of the prompts that is held out")
+    add("--calibration_share", type=share, default=0.1, metavar="X", help="share that only calibration is fitted on")
+    add(
+        "--num_folds",
+        type=whole_number(2, 1000),
+        metavar="N",
+        help="hold out one of this many folds in place of --validation_share",
+    )
+    add("--fold", type=whole_number(0), default=0, metavar="N", help="which of --num_folds is held out, counted from 0")
+    add("--split_seed", type=SEED, default=0, metavar="N", help="seed of the split by prompt")
     if kind:
         add_options(command, kind)
     return command
@@ -55,7 +60,10 @@ def add_options(command: argparse.ArgumentParser, kind: str) -> None:
             switch = argparse.BooleanOptionalAction
             group.add_argument(f"--{option.name}", action=switch, default=option.default, help=text)
         else:
-            group.add_argument(f"--{option.name}", type=type(option.default), default=option.default, help=text)
+            kind_of_value: Any = type(option.default)
+            if kind_of_value is int and option.default >= 0:
+                kind_of_value = whole_number(0)
+            group.add_argument(f"--{option.name}", type=kind_of_value, default=option.default, help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arena_data.arguments import CommandParser
+from arena_data.arguments import SEED, CommandParser, whole_number
 from arena_data.errors import InputError
 from arena_data.file_io import check_output_folder, read_json, write_json
 from arena_data.loading import local_files
@@ -112,6 +112,12 @@ def parser() -> CommandParser:
     )
     add("--pooling", choices=("auto", *POOLINGS), default="auto", help="auto: the better one in cross-validation")
     add("--weights", nargs="+", type=float, metavar="W", help="weights to use, one a member (default: fitted)")
-    add("--resamples", type=int, default=200, metavar="N", help="bootstrap samples for the intervals")
-    add("--seed", type=int, default=0, metavar="N", help="seed of folds and bootstrap samples")
+    add(
+        "--resamples",
+        type=whole_number(0, 100_000),
+        default=200,
+        metavar="N",
+        help="bootstrap samples for the intervals",
+    )
+    add("--seed", type=SEED, default=0, metavar="N", help="seed of folds and bootstrap samples")
     return command

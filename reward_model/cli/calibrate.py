@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arena_data.arguments import CommandParser
+from arena_data.arguments import SEED, CommandParser
 from arena_data.errors import InputError
 from arena_data.file_io import check_output, read_json, write_json
 from arena_data.loading import local_files
@@ -68,7 +68,7 @@ def parser() -> CommandParser:
         help="let auto take a map that treats A and B differently, if it is clearly better; "
         "swapping A and B may then change the answer",
     )
-    add("--seed", type=int, default=0, metavar="N", help="seed of the folds")
+    add("--seed", type=SEED, default=0, metavar="N", help="seed of the folds")
     return command
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from arena_data.arguments import CommandParser
+from arena_data.arguments import CommandParser, whole_number
 from reward_model.api import RewardModel
 from reward_model.errors import require
 from reward_model.publish.demo import MOST_MEGABYTES, PORT, make_page
@@ -24,7 +24,7 @@ def parser() -> CommandParser:
         metavar="NAME",
         help="further names that visitors reach the page by, beside localhost and --host; other names are refused",
     )
-    add("--port", type=int, default=PORT, metavar="N", help="port to listen on")
+    add("--port", type=whole_number(0, 65535), default=PORT, metavar="N", help="port to listen on")
     return demo
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena_data.arguments import CommandParser
+from arena_data.arguments import CommandParser, whole_number
 from arena_data.loading import load_battles
 from reward_model.audit.card import check_sway
 from reward_model.publish.export import TOLERANCES, export
@@ -23,7 +23,7 @@ def parser() -> CommandParser:
         help="device that checks the export, such as cpu or cuda:0 (default: the first accelerator, else the CPU)",
     )
     add("--battles", metavar="F", help="battles that the export is checked on (default: 64 of the built-in sample)")
-    add("--max_battles", type=int, default=64, metavar="N", help="check at most this many of those battles")
+    add("--max_battles", type=whole_number(1), default=64, metavar="N", help="check at most this many of those battles")
     add(
         "--max_sway",
         type=float,

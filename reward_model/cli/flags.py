@@ -3,12 +3,12 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_data.arguments import CommandParser
+from arena_data.arguments import CommandParser, share, whole_number
 from arena_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,24 +124,6 @@ def task_of(flags: PredictionFlags, seconds: float | None = None, started: float
 def open_predictor(flags: PredictionFlags) -> "Predictor":
     """Reads what the flags name; loads no model. Raises: InputError or ModelError, one line, as `task_of`."""
     return task_of(flags).open()
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """A flag's type: a whole number that is at least so large."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, at least {least}")
-        return int(text)
-
-    return parse
-
-
-def share(text: str) -> float:
-    """A flag's type: a number from 0 to 1."""
-    if not re.fullmatch(r"[0-9]*\.?[0-9]+|[0-9]+\.", text) or not 0 <= float(text) <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a share from 0 to 1, such as 0.33")
-    return float(text)
 
 
 def duration(text: str) -> float:

@@ -10,11 +10,12 @@
 A run that is stopped goes on from its finished shards when the same command is given again.
 """
 
+import contextlib
 import logging
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_quiet()
     flags = parse_flags(arguments)
     try:
-        with ended_by_signals("the same command goes on from the finished shards"):
+        with ended_by_signals("the same command goes on from the finished shards"), _no_empty_folder(flags):
             return predict(flags, started)
     except (ValueError, OSError) as error:
         # What is wrong with flags, battles or files, all of a launcher's processes find.
         if is_first_process() or not isinstance(error, InputError):
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+
+
+@contextlib.contextmanager
+def _no_empty_folder(flags: PredictionFlags) -> Iterator[None]:
+    """Removes the work folder of a prediction that ended before its first shard."""
+    try:
+        yield
+    finally:
+        from reward_model.predict.shard_store import work_folder
+
+        with contextlib.suppress(OSError):
+            work_folder(Path(flags.output).resolve()).rmdir()
 
 
 def predict(flags: PredictionFlags, started: float) -> int:

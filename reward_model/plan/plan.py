@@ -22,6 +22,7 @@ from reward_model.plan.footprint import Footprint, footprint
 from reward_model.plan.known_backbones import backbone_config
 from reward_model.train.settings.config import DataArguments, TieRewardConfig
 from reward_model.train.settings.recipe import RecipeParser
+from reward_model.train.settings.setting_checks import check_ranges
 
 GIB = 2**30
 # Dense bf16 (T4: fp16) tensor FLOPs a second with float32 accumulation, from NVIDIA's data sheets; `cpu`: two cores with
@@ -109,6 +110,7 @@ def plan(settings: Any) -> Plan:
     """Counts what `parse` read. Raises: ValueError for a backbone that is not there or cannot be counted."""
     if not settings.model_name_or_path:
         raise ValueError("model_name_or_path is not given; name a recipe with --config")
+    check_ranges(settings)
     if settings.gpus < 1:
         raise ValueError(f"gpus is {settings.gpus}; expected 1 or more")
     config = backbone_config(settings.model_name_or_path)

@@ -5,6 +5,7 @@ Opening a member reads its settings only, so that what is missing is said before
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,26 @@ def _named(path: str) -> Path:
     if not path.strip():
         raise InputError("the name of a model is empty", expected="a run, a baseline, a blend or a CSV file")
     return Path(path)
+
+
+def check_options(members: Sequence[Member], given: Sequence[MemberOptions]) -> None:
+    """Raises: InputError for options that only a run can honour, where no member is one."""
+    if any(isinstance(inner, RunMember) for member in members for inner in getattr(member, "members", [member])):
+        return
+    for options in given:
+        wanted = {
+            "--max_length": options.max_length is not None,
+            "--batch_tokens": options.batch_tokens is not None,
+            "--style off": not options.style,
+            "--merge": options.load.merge,
+            "--load_in_4bit": options.load.load_in_4bit,
+            "--load_in_8bit": options.load.load_in_8bit,
+            "--attn_implementation": options.load.attn_implementation is not None,
+        }
+        if names := [name for name, is_wanted in wanted.items() if is_wanted]:
+            raise InputError(
+                f"{', '.join(names)}: no model here is a run, so nothing could follow it", fix="leave it out"
+            )
 
 
 def _is_baseline(folder: Path) -> bool:

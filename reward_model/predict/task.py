@@ -12,7 +12,7 @@ from arena_data.loading import load_battles
 from reward_model.errors import one_line
 from reward_model.predict.deadline import Deadline
 from reward_model.predict.member import Job, MemberOptions
-from reward_model.predict.open_member import check_swap_average, open_member
+from reward_model.predict.open_member import check_options, check_swap_average, open_member
 from reward_model.predict.predictor import Predictor
 from reward_model.predict.processes import Team, device_of, end_with_parent, share_cores
 from reward_model.predict.shard_store import WorkRemoved, make_work_folder, remove_work
@@ -55,6 +55,7 @@ class PredictionTask:
         members = [open_member(path, options.on(device or self.device)) for path, options in self.models]
         if any(options.swap_average for _, options in self.models):
             check_swap_average(members)
+        check_options(members, [options for _, options in self.models])
         return Predictor(members, self.weights, self.pooling)
 
     def begin(self, battles: datasets.Dataset, team: Team) -> tuple[Predictor, Job]:

@@ -12,6 +12,7 @@ It is built beside the old one, which is there until the new one is whole.
 Source: https://github.com/Kaggle/kaggle-api/wiki/Dataset-Metadata, .../Kernel-Metadata.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
@@ -66,10 +67,15 @@ def bundle(
     if folder.exists() and any(folder.iterdir()) and not any(map(_is_ours, folder.iterdir())):
         raise InputError("exists and is no bundle", file=folder, fix="remove it or give another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as new:
-        datasets = _build(Path(new), folder / ".wheels", models, base_model, pythons, name, limit, user, flags)
-        _notebook(Path(new) / "notebook", name, user, datasets, competition)
-        _swap(Path(new), folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as new:
+            datasets = _build(Path(new), folder / ".wheels", models, base_model, pythons, name, limit, user, flags)
+            _notebook(Path(new) / "notebook", name, user, datasets, competition)
+            _swap(Path(new), folder)
+    except BaseException:
+        with contextlib.suppress(OSError):  # one that holds something stays
+            folder.rmdir()
+        raise
     return [folder / dataset for dataset in datasets]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from arena_data.arguments import CommandParser, argument_texts, described
+from arena_data.arguments import SEED, CommandParser, argument_texts, described, share, whole_number
 
 
 @dataclass
@@ -70,3 +70,26 @@ def test_defaults_are_said_once() -> None:
 def test_a_dataclass_explains_its_fields_in_its_docstring() -> None:
     text = "how large it is, in metres"
     assert argument_texts(Options) == {"size": text, "depth": text, "name": "what it is called (default: nothing)"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *[("--count", text) for text in ("-1", "0", "8", "1.5", "1e3", "٣", "", "99999999999999999999")],
+        *[("--seed", text) for text in ("-1", "4294967296", "x")],
+        *[("--share", text) for text in ("-0.1", "1.01", "nan", "inf", "x")],
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused_in_one_line(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = CommandParser(prog="arena-reward try")
+    command.add_argument("--count", type=whole_number(1, 7))
+    command.add_argument("--seed", type=SEED)
+    command.add_argument("--share", type=share)
+    good = command.parse_args(["--count", "7", "--seed", "0", "--share", "0.25"])
+    assert (good.count, good.seed, good.share) == (7, 0, 0.25)
+    with pytest.raises(SystemExit) as ended:
+        command.parse_args([f"{flag}={value}"])
+    [line] = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and flag in line and "expected a" in line

@@ -69,6 +69,8 @@ class LengthBuckets(Baseline):
         lengths = lengths_of(battles)
         measured = {name: measure(lengths, name) for name in MEASURES}
         counts = [count for count in (5, 8, 12, 20, 32, 50, 80, 125, 250, 500) if count <= self.max_buckets]
+        if not counts:
+            raise ValueError(f"max_buckets is {self.max_buckets}; expected at least 5")
         candidates = [
             BucketSettings(*values)
             for values in itertools.product(MEASURES, counts, (1.0, 5.0, 20.0, 60.0, 200.0), (0.0, 1.0, 2.0, 4.0, 8.0))

@@ -115,11 +115,11 @@ def check_ranges(*settings: Any) -> None:
     """Refuses numbers that no run can be made of.
 
     Args:
-        settings: dataclasses of settings.
+        settings: objects whose attributes are settings.
 
     Raises: InputError, which names the setting and the range.
     """
-    values = {field.name: getattr(part, field.name) for part in settings for field in dataclasses.fields(part)}
+    values = {name: value for part in settings for name, value in vars(part).items()}
     for name, (least, with_least, most) in _RANGES.items():
         value = values.get(name)
         if value is not None and not (least < value <= most or (with_least and value == least)):

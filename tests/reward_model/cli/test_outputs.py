@@ -92,3 +92,21 @@ def test_a_report_that_is_none_is_refused_before_a_push(
         assert main(["push", str(made / "run"), "--repo", "user/name", "--report", str(report)]) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ") and "is broken" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ("--model {0}/P.csv --max_length 9 --merge", "--max_length, --merge: no model here is a run"),
+        ("--model {0}/prior --style off", "--style off: no model here is a run"),
+        ("--model {0}/run --max_length 1", "it must be at least"),
+        ("--model {0}/prior --rewards", "leave out --rewards"),
+    ],
+)
+def test_a_prediction_that_is_refused_leaves_no_folder(
+    flags: str, why: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = flags.format(made).split()
+    assert main(["predict", *words, "--input", SAMPLE, "--output", str(tmp_path / "S.csv"), "--device", "cpu"]) == 2
+    [error] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert why in error and list(tmp_path.iterdir()) == []

@@ -219,6 +219,7 @@ def test_time_follows_tokens_and_devices(tiny: Path) -> None:
             "no such setting: learning_rat (did you mean learning_rate?)",
         ),
         ("batch_tokens: 256\n", "model_name_or_path is not given"),
+        ("model_name_or_path: models/minilm\nmax_length: -1\n", "max_length is -1"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -83,6 +83,7 @@ def test_kaggle_takes_the_names(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--output", str(tmp_path / "b")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "b").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert main([str(make_run(tmp_path / "run")), "--output", str(tmp_path / "mine")]) == 2
