@@ -4,6 +4,7 @@ Makes a train.csv of 57,477 rows (../shared/data/arena/train.csv, or the sample 
 ids) and compares, each in a process of its own and in turns:
 
 - ours: file to a cached Arrow dataset of battles, verdicts, groups and oddities included;
+- ours without content hashes: the same, but files are told apart by name, size and time, as `datasets` does;
 - peer: `pandas.read_csv` and `json.loads` on the three text columns, which is where public notebooks begin.
 
 Then style features for all of them. Prints medians, ratios and peak memory against the file's size.
@@ -40,6 +41,7 @@ battles = load_battles(big, labels="required", cache_dir=cache)
 seconds = time.perf_counter() - start
 print(json.dumps([seconds, peak(), len(battles)]))
 """
+UNHASHED = OURS.replace("small, big", "import arena_data.loading\narena_data.loading.content_hash = str\nsmall, big", 1)
 PEER = """
 import json, sys, time
 import pandas as pd
@@ -96,12 +98,21 @@ def main() -> None:
         print(
             f"{arguments.rows:,} rows of {source.name}, {size / 1e6:.0f} MB; medians of {arguments.repeats}, in turns"
         )
-        ours, peer = [], []
+        ours: list[tuple[float, float, int]] = []
+        unhashed: list[tuple[float, float, int]] = []
+        peer: list[tuple[float, float, int]] = []
         for turn in range(arguments.repeats):
             cache = Path(folder) / f"cache-{turn}"
-            ours.append(measure(OURS, source, big, cache))
+            # The later of two finds the file in memory: they take turns at being first.
+            pair = [(ours, OURS, cache), (unhashed, UNHASHED, Path(folder) / f"unhashed-{turn}")]
+            for runs, program, kept in pair if turn % 2 else pair[::-1]:
+                runs.append(measure(program, source, big, kept))
             peer.append(measure(PEER, source, big, cache))
-        for name, runs in (("battles, cached in Arrow", ours), ("pandas.read_csv + json.loads", peer)):
+        for name, runs in (
+            ("battles, cached in Arrow", ours),
+            ("… without content hashes", unhashed),
+            ("pandas.read_csv + json.loads", peer),
+        ):
             seconds = [run[0] for run in runs]
             peak = max(run[1] for run in runs)
             low, high = min(seconds), max(seconds)
@@ -110,6 +121,9 @@ def main() -> None:
             )
         ratios = [a[0] / b[0] for a, b in zip(ours, peer, strict=True)]
         print(f"time ratio {statistics.median(ratios):.2f} (wanted: under 1)")
+        hashing = [a[0] / b[0] for a, b in zip(ours, unhashed, strict=True)]
+        low, high = min(hashing), max(hashing)
+        print(f"with content hashes to without {statistics.median(hashing):.2f} ({low:.2f} to {high:.2f}; wanted: 1)")
         print(f"peak memory ratio {max(run[1] for run in ours) / size:.2f} x the file's size (wanted: under 1.5)")
         style_seconds, _, rows = measure(STYLE, source, big, Path(folder) / "cache-0")
         print(f"style features of {rows:,} battles, 2 processes: {style_seconds:.1f} s (wanted: under 60)")
