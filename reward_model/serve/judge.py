@@ -1,0 +1,109 @@
+"""What a server scores with: a run, a wrapped or stock reward model, a blend or a baseline, behind two methods.
+
+Scores are those of `RewardModel` and of `arena-reward predict`. A battle or response that cannot be scored is NaN.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from arena_data.errors import InputError
+from arena_data.reading.in_memory import Text, make_battles
+
+if TYPE_CHECKING:
+    from reward_model.api import RewardModel
+    from reward_model.predict.member import Member, MemberOptions
+
+FloatArray = npt.NDArray[np.float64]
+Kind = Literal["reward", "battle"]
+
+
+class Row(NamedTuple):
+    """One thing to score. For a reward, `a` and `b` are the same response."""
+
+    prompt: Text
+    a: Text
+    b: Text
+
+
+class Judge(Protocol):
+    """Scores rows; one thread at a time."""
+
+    name: str
+    has_rewards: bool
+    has_probabilities: bool
+
+    def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
+        """Rewards, float64 [n, 1], or P(A), P(B), P(tie), float64 [n, 3]; NaN where a row cannot be scored."""
+        ...
+
+
+class RunJudge:
+    """A run directory, through `RewardModel`."""
+
+    has_probabilities = True
+
+    def __init__(self, model: "RewardModel", name: str):
+        self.model, self.name = model, name
+        self.has_rewards = model.member.encoding.scores_responses
+
+    def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
+        prompts, a, b = _columns(rows)
+        if kind == "reward":
+            return self.model.reward(prompts, a, errors="nan")[:, None]
+        return self.model.compare(prompts, a, b, errors="nan")
+
+
+class MemberJudge:
+    """Any other member of a prediction. Rewards exist for stock reward models only."""
+
+    def __init__(self, member: "Member", name: str):
+        from reward_model.predict.stock_member import StockMember
+
+        self.member, self.name = member, name
+        self.has_rewards = isinstance(member, StockMember)
+        self.has_probabilities = not isinstance(member, StockMember) or member.wrapped is not None
+
+    def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
+        from reward_model.predict.member import Job
+
+        member: Any = self.member
+        job = Job(make_battles(*_columns(rows)))
+        if kind == "reward":
+            return np.asarray(member.scores(job)[0].reward_a, dtype=np.float64)[:, None]
+        prediction = member.predict(job)
+        probabilities = np.exp(prediction.log_probs)
+        probabilities[prediction.failed] = np.nan
+        return probabilities
+
+
+def open_served(path: str, options: "MemberOptions") -> Judge:
+    """Opens what `path` names and loads its model.
+
+    Args:
+        path: a directory of a run, a blend, a baseline or a stock reward model; or `user/name` of a run on the Hub.
+
+    Raises: InputError or ModelError, one line, for what cannot be opened or cannot score new texts.
+    """
+    from reward_model.api import RewardModel
+    from reward_model.predict.open_member import open_judge
+    from reward_model.predict.run_member import RunMember
+
+    if os.path.isfile(path):
+        raise InputError("a file of probabilities cannot score new texts", file=path, expected="a directory")
+    name = Path(path).resolve().name if os.path.isdir(path) else path
+    if os.path.isdir(path) and not isinstance(member := open_judge(path, options), RunMember):
+        return MemberJudge(member, name)
+    load = options.load
+    model = RewardModel.from_pretrained(
+        path, base_model=load.base_model, device=load.device, dtype=load.dtype, batch_tokens=options.batch_tokens
+    )
+    return RunJudge(model, name)
+
+
+def _columns(rows: Sequence[Row]) -> tuple[list[Text], list[Text], list[Text]]:
+    return [row.prompt for row in rows], [row.a for row in rows], [row.b for row in rows]

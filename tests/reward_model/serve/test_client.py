@@ -1,0 +1,141 @@
+"""The reward functions of trainers against a server on a real socket, within this process."""
+
+import asyncio
+import inspect
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+
+from reward_model.serve.app import make_app
+from reward_model.serve.client import AsyncRemoteReward, RemoteReward
+from reward_model.serve.judge import RunJudge
+from reward_model.serve.verl_reward import compute_score
+from reward_model.serve.workers import ThreadWorker
+
+KEY = "correct-horse-battery"
+PROMPTS = [[{"role": "user", "content": text}] for text in ("What is 2 + 2?", "Sing.", "Hi.")]
+COMPLETIONS = [[{"role": "assistant", "content": text}] for text in ("4.", "La la.", "**Hello!**")]
+
+
+@pytest.fixture(scope="module")
+def url(judge: RunJudge) -> Iterator[str]:
+    app = make_app([ThreadWorker(judge)], key=KEY)
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        thread.join(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_trls_reward_function_gives_the_runs_rewards(url: str, judge: RunJudge) -> None:
+    expected = judge.model.trl_reward(PROMPTS, COMPLETIONS)
+    remote = RemoteReward(url, KEY, rows=2)  # three texts in two requests
+    given: dict[str, Any] = {"completion_ids": [[1]] * 3, "trainer_state": object()}
+    np.testing.assert_allclose(remote(prompts=PROMPTS, completions=COMPLETIONS, **given), expected, atol=1e-5)
+    plain = RemoteReward(url, KEY)(prompts=["Sing."], completions=["La la."])
+    np.testing.assert_allclose(plain, judge.model.trl_reward(["Sing."], ["La la."]), atol=1e-5)
+
+    asynchronous = AsyncRemoteReward(url, KEY)
+    assert inspect.iscoroutinefunction(asynchronous.__call__)  # what TRL's `is_async_callable` looks at
+
+    async def both() -> list[list[float]]:
+        return await asyncio.gather(*(asynchronous(prompts=PROMPTS, completions=COMPLETIONS) for _ in range(2)))
+
+    for rewards in asyncio.run(both()):
+        np.testing.assert_allclose(rewards, expected, atol=1e-5)
+
+
+def test_verls_reward_function(url: str, judge: RunJudge) -> None:
+    [expected] = judge.model.trl_reward(PROMPTS[:1], COMPLETIONS[:1])
+    for prompt in (PROMPTS[0], "What is 2 + 2?"):
+        given = {"data_source": "x", "solution_str": "4.", "ground_truth": "4", "extra_info": {"question": prompt}}
+        assert asyncio.run(compute_score(**given, url=url, key=KEY, reward_router_address=None)) == pytest.approx(
+            expected, abs=1e-5
+        )
+    with pytest.raises(ValueError, match="extra_info has no prompt"):
+        asyncio.run(compute_score("x", "4.", url=url))
+
+
+def test_what_cannot_be_answered_is_said_in_one_line(url: str) -> None:
+    with pytest.raises(RuntimeError, match=r"HTTP 401: the API key is missing or wrong"):
+        RemoteReward(url, "wrong")(["a"], ["b"])
+    with pytest.raises(RuntimeError, match=r"HTTP 422: 1 prompts and 2 responses"):
+        RemoteReward(url, KEY)(["a"], ["b", "c"])
+    with pytest.raises(RuntimeError, match="gave no rewards"):
+        RemoteReward("http://127.0.0.1:9", attempts=1)(["a"], ["b"])
+    with pytest.raises(ValueError, match="expected http://"):
+        RemoteReward("127.0.0.1:8000")
+
+
+def test_openrlhfs_transport(url: str, judge: RunJudge) -> None:
+    """aiohttp with the key in the URL, as `--remote_rm_url` may hold it: OpenRLHF sends no headers of its own."""
+    import aiohttp
+
+    async def ask() -> Any:
+        timeout = aiohttp.ClientTimeout(total=60)
+        address = url.replace("http://", f"http://any:{KEY}@") + "/get_reward"
+        payload = {"query": ["Sing.La la."], "prompts": ["Sing."], "labels": [None]}
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.post(address, json=payload) as response:
+            response.raise_for_status()
+            return await response.json()
+
+    expected = judge.model.reward(["Sing."], ["La la."])
+    np.testing.assert_allclose(asyncio.run(ask())["rewards"], expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_step_of_grpo_with_a_served_reward(url: str, judge: RunJudge, tmp_path: Path) -> None:
+    """Stock TRL with the synchronous and the async client beside the model itself: equal rewards, and the policy moves."""
+    import torch
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    from tests.helpers.tiny_models import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    policy = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, **sizes))
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    trainer = GRPOTrainer(
+        model=policy,
+        reward_funcs=[judge.model.trl_reward, RemoteReward(url, KEY), AsyncRemoteReward(url, KEY)],
+        args=GRPOConfig(
+            output_dir=str(tmp_path),
+            max_steps=1,
+            per_device_train_batch_size=4,
+            num_generations=4,
+            max_completion_length=8,
+            learning_rate=1e-2,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to="none",
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_dict({"prompt": PROMPTS}),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    logged = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    means = [value for name, value in logged.items() if name.startswith("rewards/") and name.endswith("/mean")]
+    assert len(means) in (2, 3) and np.ptp(means) < 1e-4, json.dumps(logged)
+    assert logged["reward_std"] > 0
+    moved = [name for name, value in policy.state_dict().items() if not torch.equal(value, before[name])]
+    assert len(moved) > len(before) // 2
