@@ -49,6 +49,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parse_command(command, arguments)
     if options.devices and options.device:
         command.error("--device and --devices exclude each other")
+    if options.max_rows > options.max_queue:
+        command.error(
+            f"a request of --max_rows {options.max_rows} would never fit into --max_queue {options.max_queue}"
+        )
     require("fastapi", "uvicorn")
     key = None if options.api_key_file is None else read_key(options.api_key_file)
     if key is None and options.host not in LOOPBACK:

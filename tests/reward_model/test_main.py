@@ -80,6 +80,7 @@ def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         ("trl", ["train_reward.py", "--train_file", "x"], "training needs trl, which is not installed"),
         ("trl", ["-m", "reward_model", "plan"], "training needs trl, which is not installed"),
         ("gradio", ["-m", "reward_model", "demo", "D"], "the demo page needs gradio, which is not installed"),
+        ("uvicorn", ["-m", "reward_model", "serve", "D"], "the server needs uvicorn, which is not installed"),
         ("sklearn", ["-m", "reward_model", "baseline", "lightgbm", "--train_file=x", "--output_dir=y"], "scikit-learn"),
         ("lightgbm", ["predict.py", "--model", "D", "--input", "arena_data/sample.csv", "--report", "r.html"], "lightgbm"),
     ],

@@ -81,7 +81,7 @@ def test_a_server_from_its_start_to_its_stop(tmp_path: Path) -> None:
         large = {"prompts": ["Sing."] * 500, "responses": [f"{place} la " * 200 for place in range(500)]}
         waiting = threading.Thread(target=lambda: statuses.append(ask(url, "/v1/reward", large)[0]))
         waiting.start()
-        while not _has_taken(url):
+        while waiting.is_alive() and not _has_taken(url):
             time.sleep(0.01)
         worker.kill()
         waiting.join(60)
@@ -100,7 +100,7 @@ def test_a_server_from_its_start_to_its_stop(tmp_path: Path) -> None:
         small = {"prompts": ["Sing."] * 100, "responses": [f"{place} la " * 50 for place in range(100)]}
         waiting = threading.Thread(target=lambda: statuses.append(ask(url, "/v1/reward", small)[0]))
         waiting.start()
-        while not _has_taken(url):
+        while waiting.is_alive() and not _has_taken(url):
             time.sleep(0.01)
         server.send_signal(signal.SIGTERM)
         waiting.join(60)
@@ -141,7 +141,14 @@ def test_a_key_must_be_usable(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert serve.read_key(str(file)) == KEY and not capsys.readouterr().err
 
 
-def test_flags_that_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--device", "cpu", "--devices", "cuda:0", "cuda:1"], "exclude each other"),
+        (["--max_queue", "10", "--max_rows", "11"], "a request of --max_rows 11 would never fit into --max_queue 10"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        serve.main(["run", "--device", "cpu", "--devices", "cuda:0", "cuda:1"])
-    assert end.value.code == 2 and "exclude each other" in capsys.readouterr().err
+        serve.main(["run", *flags])
+    assert end.value.code == 2 and line in capsys.readouterr().err
