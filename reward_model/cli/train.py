@@ -121,7 +121,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     encoder = BattleEncoder(tokenizer, config.max_length, encoding_named(config.encoding))
     say(config, *filter(None, [tokenizer_note(tokenizer)]), *said)
 
-    # 2. Battles, each once, in three parts that share no prompt.
+    # 2. Battles, each once, in three parts that nothing links.
     with config.main_process_first(desc="battles"):
         battles = split_battles(data)
         sources, extra = read_sources(data.extra_file, battles, grades=config.grades)
@@ -185,7 +185,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
 
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
-    """train, validation and calibration, grouped by prompt. Raises: InputError for input that cannot be read."""
+    """train, validation and calibration, linked battles in one part. Raises: InputError for input that cannot be read."""
     return read_training_split(
         data.train_file,
         data.eval_file,

@@ -5,11 +5,13 @@ Style features stand on the scale of the training part, since that is all that a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 
+from arena_data.splits.training_parts import TrainingParts
 from arena_data.style.features import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, style_arrays
 from reward_model.model.style_head import StyleScale
 from reward_model.tokens.encoding import BattleEncoder
@@ -47,6 +49,7 @@ class TrainingData:
     Args:
         scale: of the training part's style; None where the model has no style head.
         prior: float64 [3], the training part's shares of A, B and tie.
+        links: `arena_data.splits.linking.Links` as JSON, where the parts come with it.
     """
 
     train: TrainingPart
@@ -54,6 +57,7 @@ class TrainingData:
     calibration: TrainingPart
     scale: StyleScale | None
     prior: npt.NDArray[np.float64]
+    links: dict[str, Any] | None = None
 
 
 def training_data(
@@ -73,7 +77,8 @@ def training_data(
         name: TrainingPart(part, training_rows(part, encoder, counted[name], scale, progress=progress), counted[name])
         for name, part in battles.items()
     }
-    return TrainingData(**parts, scale=scale, prior=verdicts_of(battles["train"]).mean(axis=0))
+    links = battles.links.to_json() if isinstance(battles, TrainingParts) else None
+    return TrainingData(**parts, scale=scale, prior=verdicts_of(battles["train"]).mean(axis=0), links=links)
 
 
 def verdicts_of(battles: datasets.Dataset) -> npt.NDArray[np.float64]:

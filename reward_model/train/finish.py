@@ -56,6 +56,8 @@ def finish_run(
         metrics["source_weights"] = dict(zip(sources.names, sources.weights[1:], strict=True))
     # Prediction's answer for a row that cannot be scored.
     metrics["prior"] = data.prior.tolist()
+    if data.links is not None:
+        metrics["links"] = data.links
 
     model_type = "adapter" if arguments.use_peft else "full"
     if trainer.is_world_process_zero():

@@ -145,3 +145,19 @@ def test_a_backbone_is_its_files_wherever_they_lie(tmp_path: Path) -> None:
     (moved / "model.safetensors").write_bytes(b"WEIGHTS")
     assert identity(first) != identity(moved)
     assert identity(Path("someone/model")) == "someone/model"
+
+
+def test_another_dealer_of_folds_counts_where_it_dealt_other_parts(tmp_path: Path) -> None:
+    now = settings(tmp_path)
+    before = {name: value for name, value in now.items() if name != "dealer"}
+    assert now["dealer"] == 2 and differing_settings(before, now) == []
+    others = now | {"battles": {"train": "other"}}
+    assert differing_settings(before, others) == ["battles", "dealer"]
+
+
+def test_both_bad_counts_and_whoever_voted_does_not() -> None:
+    changed = rows()
+    changed[1]["voter"], changed[0]["session"], changed[0]["both_bad"] = "someone", "s", 0.0
+    assert battles_hash(dataset(changed)) == battles_hash(dataset(rows()))
+    changed[1]["both_bad"] = 0.5
+    assert battles_hash(dataset(changed)) != battles_hash(dataset(rows()))
