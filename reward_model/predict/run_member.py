@@ -75,6 +75,11 @@ class RunMember:
         """Whether the order of the responses is read, so that swap averaging changes something."""
         return self.encoding.rows_read(both_orders=True) > self.encoding.rows_read(both_orders=False)
 
+    @property
+    def is_grounded(self) -> bool:
+        """Whether both-bad is an outcome, and rewards have an absolute zero."""
+        return self.run.config.outcomes == "four"
+
     def predict(self, job: Job) -> MemberPrediction:
         reading = self._read(job)
         self.first_error = self._scorer.first_error if self._scorer else None
@@ -147,7 +152,8 @@ class RunMember:
         from reward_model.model.margins import battle_scores
 
         styled = self.run.style is not None and self.options.style
-        return battle_scores(values, self.encoding, job.style if styled else None, self.run.style if styled else None)
+        style, head = (job.style, self.run.style) if styled else (None, None)
+        return battle_scores(values, self.encoding, style, head, grounded=self.is_grounded)
 
     def _make_room(self, job: Job) -> None:
         """Lets go of a model on a GPU when another one needs it."""

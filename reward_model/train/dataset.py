@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from arena_data.splits.both_bad import both_bad_of
 from arena_data.splits.training_parts import TrainingParts
 from arena_data.style.features import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, style_arrays
 from reward_model.model.style_head import StyleScale
@@ -103,6 +104,7 @@ def training_rows(
     }
     if all(verdict is not None for verdict in battles["verdict"]):
         columns["labels"] = verdicts_of(battles).astype(np.float32).tolist()
+        columns["both_bad"] = both_bad_of(battles).astype(np.float32)
     teachers = battles["teacher"]
     if any(teacher is not None for teacher in teachers):
         columns["teacher"] = [teacher if teacher is not None else [float("nan")] * 3 for teacher in teachers]

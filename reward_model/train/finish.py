@@ -71,6 +71,7 @@ def finish_run(
         config = RewardModelConfig(
             encoding=trainer.args.encoding,
             tie_link=trainer.args.tie_link,
+            outcomes=trainer.args.outcomes,
             max_length=int(trainer.args.max_length or 0),
             base_model=str(arguments.model_name_or_path),
             base_model_revision=arguments.model_revision if arguments.model_revision != "main" else None,
