@@ -77,6 +77,10 @@ _ZERO = (
     " Both-bad is an outcome of its own. It counts as a tie among the three. A reward above 0 is that of a response that"
     " people prefer to none (`model.usable`)."
 )
+_NAMES = (
+    " It reads the names of the two models, so it is a teacher: it predicts battles whose models are known, and teaches a"
+    " student that reads no names."
+)
 _CARD = """---
 {front_matter}
 ---
@@ -162,7 +166,7 @@ def model_card(
         base_name=_escaped(base),
         encoding=config.encoding,
         tie_link=config.tie_link,
-        zero=_ZERO if config.outcomes == "four" else "",
+        zero=(_ZERO if config.outcomes == "four" else "") + (_NAMES if config.show_models else ""),
         max_length=config.max_length,
         style="with a style head" if config.style else "no style head",
         figures=figures_section(metrics),

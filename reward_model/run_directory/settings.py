@@ -37,7 +37,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(
         ("max_length", "grade_levels", "transcript_version", "truncation_version", "style_version"), (int,)
     ),
-    **{"style": (bool,), "base_model_revision": (str, type(None)), "package_versions": (dict,)},
+    **dict.fromkeys(("style", "show_models"), (bool,)),
+    **{"base_model_revision": (str, type(None)), "package_versions": (dict,)},
     **dict.fromkeys(("labels", "sources"), (list,)),
 }
 # What this code can read. Other texts or features than those of training would give wrong numbers without a sign.
@@ -74,6 +75,7 @@ class RewardModelConfig:
         base_model: Hub id or directory of the backbone.
         model_type: `adapter` or `full`.
         score_module: module that holds the score layer, see `reward_model.model.score_layer.score_module_name`.
+        show_models: whether the names of the two models are written into what is read.
         style: whether there is a style head.
         sources: of battles from elsewhere, in the order of their offsets in the score layer.
         grade_levels: the most grades of a win that a source has; 0 without grades.
@@ -96,6 +98,7 @@ class RewardModelConfig:
     sources: list[str] = field(default_factory=list)
     grade_levels: int = 0
     outcomes: str = "three"
+    show_models: bool = False
     labels: list[str] = field(default_factory=lambda: list(LABELS))
     transcript_version: int = TRANSCRIPT_VERSION
     truncation_version: int = TRUNCATION_VERSION

@@ -52,10 +52,13 @@ def start_of_score(
 ) -> tuple[float, float | None]:
     """The tie bias, and the absolute zero where both-bad is an outcome, that give the training part's shares.
 
-    Raises: ModelError where both-bad is to be an outcome and no battle has it, or beside other sources or grades.
+    Raises: ModelError where both-bad is to be an outcome and no battle has it, or beside other sources or grades; for names
+        of models beside other sources.
     """
     if config.outcomes == "four" and not (sources or Sources()).plain:
         raise ModelError("outcomes four is of our own battles without grades: leave out extra_file, add --grades false")
+    if config.show_models and sources is not None and sources.names:
+        raise ModelError("show_models is of our own battles, whose models have names: leave out extra_file")
     if config.outcomes == "three":
         return tie_bias_of(verdicts_of(battles).mean(axis=0), config.tie_link), None
     if not any(battles["both_bad"]):
@@ -107,7 +110,7 @@ def compose(
     centre = warm_start.take_score(layer) if warm_start is not None else None
     check_vocabulary(model, encoder.tokenizer, encoder.max_length)
     peft_config = lora_config(model_arguments, model)
-    data = training_data(battles, encoder, style=config.style, progress=progress)
+    data = training_data(battles, encoder, style=config.style, show_models=config.show_models, progress=progress)
     options: dict[str, Any] = {"link": config.tie_link, "weights": extra_weight, "progress": progress}
     mixed = None if sources.plain else mix(data, sources, extra, encoder, **options)
     style_fit: StyleFit | None = None

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from arena_data.splits.both_bad import both_bad_of
 from arena_data.splits.training_parts import TrainingParts
 from arena_data.style.features import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, style_arrays
+from arena_data.transcripts.model_names import with_model_names
 from reward_model.model.style_head import StyleScale
 from reward_model.tokens.encoding import BattleEncoder
 
@@ -62,20 +63,29 @@ class TrainingData:
 
 
 def training_data(
-    battles: Mapping[str, datasets.Dataset], encoder: BattleEncoder, *, style: bool, progress: bool = False
+    battles: Mapping[str, datasets.Dataset],
+    encoder: BattleEncoder,
+    *,
+    style: bool,
+    show_models: bool = False,
+    progress: bool = False,
 ) -> TrainingData:
     """Style counted, texts cut fairly and tokenised; no row is dropped.
 
     Args:
         battles: `train`, `validation` and `calibration`, all with verdicts.
         style: count the style features, for a style head.
+        show_models: write the models' names into what is read; verdicts, groups and style are of the battles as they are.
         progress: whether to show bars.
     """
+    read = {name: with_model_names(part) if show_models else part for name, part in battles.items()}
     counted = {name: style_of(part, progress=progress) if style else None for name, part in battles.items()}
     known = counted["train"]
     scale = None if known is None else StyleScale.of(known)
     parts = {
-        name: TrainingPart(part, training_rows(part, encoder, counted[name], scale, progress=progress), counted[name])
+        name: TrainingPart(
+            part, training_rows(read[name], encoder, counted[name], scale, progress=progress), counted[name]
+        )
         for name, part in battles.items()
     }
     links = battles.links.to_json() if isinstance(battles, TrainingParts) else None

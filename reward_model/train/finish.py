@@ -72,6 +72,7 @@ def finish_run(
             encoding=trainer.args.encoding,
             tie_link=trainer.args.tie_link,
             outcomes=trainer.args.outcomes,
+            show_models=trainer.args.show_models,
             max_length=int(trainer.args.max_length or 0),
             base_model=str(arguments.model_name_or_path),
             base_model_revision=arguments.model_revision if arguments.model_revision != "main" else None,

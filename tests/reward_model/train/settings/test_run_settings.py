@@ -34,7 +34,7 @@ _COUNTED = """
     ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph fsdp fsdp_config disable_dropout
     max_length center_rewards_coefficient activation_offloading encoding tie_link style batch_tokens eval_batch_tokens
     padding_free teacher_weight teacher_temperature adversarial_norm adversarial_start adversarial_parameters
-    score_learning_rate grades init_from
+    score_learning_rate grades init_from outcomes show_models
     """
 COUNTED = set(_COUNTED.split())
 
