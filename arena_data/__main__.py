@@ -2,7 +2,7 @@
 
 One page about verdicts, models, lengths, languages and what sways people, written whole or not at all. Standard output
 carries the figures as JSON where asked for; bars, summary and errors go to standard error. `--split` also writes the
-battles as two files that share no prompt; `--teacher P.csv --output F.jsonl` writes them with a teacher's
+battles as two files that nothing links; `--teacher P.csv --output F.jsonl` writes them with a teacher's
 probabilities. Exit status 2: bad input or an unwritable page, said in one line.
 """
 
@@ -22,6 +22,7 @@ from arena_data.exploration.shares import Figures
 from arena_data.exploration.statistics import describe
 from arena_data.file_io import check_folder, check_output, write_atomically
 from arena_data.loading import load_battles, local_files
+from arena_data.splits.linking import Links
 from arena_data.splits.teacher import write_taught
 from arena_data.splits.write_split import PARTS, write_split
 from arena_data.webpage.drawing import percent
@@ -33,7 +34,7 @@ def parser() -> CommandParser:
     add("files", nargs="+", metavar="FILE", help="csv, parquet or jsonl files of battles, or a Hub dataset's id")
     add("--report", type=Path, metavar="PAGE", help="page to write, such as eda.html")
     add("--json", action="store_true", help="print the figures to standard output as JSON")
-    add("--split", metavar="FOLDER", help="folder to write train.jsonl and test.jsonl to, which share no prompt")
+    add("--split", metavar="FOLDER", help="folder to write train.jsonl and test.jsonl to, which nothing links")
     add("--test_share", type=float, default=0.2, metavar="X", help="share of the battles that goes to test.jsonl")
     add("--seed", type=SEED, default=0, metavar="N", help="seed of the split")
     add("--teacher", nargs="+", metavar="P", help="a teacher's probabilities: csv files in the format of a submission")
@@ -86,8 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_outputs(options)
         battles = load_battles(options.files, labels="optional")
         assert isinstance(battles, datasets.Dataset)  # streaming was not asked for
+        links: Links | None = None
         if options.split is not None:
-            sizes = write_split(battles, options.split, options.test_share, options.seed)
+            sizes, links = write_split(battles, options.split, options.test_share, options.seed)
+            print(links, file=sys.stderr)
             print(
                 "; ".join(f"{options.split}/{name}.jsonl: {n:,} battles" for name, n in sizes.items()), file=sys.stderr
             )
@@ -101,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.report is None and not options.json:
             return 0
         figures = describe(battles, num_proc=options.num_proc)
+        if links is not None:
+            figures["links"] = links.to_json()
         if options.report is not None:
             write_atomically(options.report, render(figures, options.files))
         if options.json:

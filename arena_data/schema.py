@@ -24,12 +24,19 @@ FEATURES = datasets.Features(
         "language": datasets.Value("string"),
         # P(A), P(B), P(tie) as voted; null where the row is not labelled.
         "verdict": datasets.List(datasets.Value("float32"), length=3),
+        # How much of the verdict said that both responses are bad: a part of its tie. 0 where nobody said so, which tells
+        # nothing of a source that never records it; null where the row is not labelled.
+        "both_bad": datasets.Value("float32"),
         # A teacher's P(A), P(B), P(tie); null where there is none.
         "teacher": datasets.List(datasets.Value("float32"), length=3),
         # How much better people said that the winner is, on its source's scale; null for a tie and where nobody said.
         "strength": datasets.Value("float32"),
-        # Equal for equal prompts, whatever file they come from: folds are grouped by it.
+        # Equal for equal prompts, whatever file they come from. Folds are grouped by it, after
+        # `arena_data.splits.linking` has joined groups by near-duplicate prompts and by what follows here.
         "group": datasets.Value("string"),
+        # The conversation or session and the voter or judge, as the release names them; null where it does not.
+        "session": datasets.Value("string"),
+        "voter": datasets.Value("string"),
         # The release or study the row names as its source; the file's stem where it names none.
         "source": datasets.Value("string"),
         # What was odd about the row and how it was handled, see `arena_data.reading.cleaning.ODDITIES`.

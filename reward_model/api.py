@@ -3,6 +3,7 @@
     model = RewardModel.from_pretrained("user/name")
     model.reward("What is 2 + 2?", "4.")                    # -0.31: comparable between responses to one prompt
     model.compare("What is 2 + 2?", "4.", "5.")             # Probabilities(a=0.61, b=0.17, tie=0.22)
+    model.usable("What is 2 + 2?", "4.")                    # 0.93, of a run with --outcomes four
 
 One text or a list of them; a text is a string, or the turns of a conversation in a list. Scores are those of `predict.py`:
 the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run.
@@ -20,6 +21,7 @@ from arena_data.errors import InputError
 from arena_data.reading.conversations import as_messages, turns
 from arena_data.reading.in_memory import Text, make_battles
 from reward_model.errors import ScoringError
+from reward_model.model.four_outcomes import usable
 from reward_model.predict.member import Job, MemberOptions, MemberPrediction
 from reward_model.predict.run_member import RunMember
 from reward_model.run_directory.load_model import LoadOptions
@@ -92,7 +94,9 @@ class RewardModel:
     ) -> float | FloatArray:
         """The reward of each response, float64 [n], or of one: higher is better, among responses to the same prompt.
 
-        What style explains is left out, as a policy trained on it should not learn length and lists.
+        What style explains is left out, as a policy trained on it should not learn length and lists. Where the run has
+        both-bad as an outcome, 0 is where half of such responses, of average style, are usable: a threshold for
+        best-of-n and for reinforcement learning.
 
         Args:
             errors: `raise`, or `nan` for NaN in the place of a response that cannot be scored.
@@ -109,6 +113,34 @@ class RewardModel:
         assert scores is not None
         rewards = scores.reward_a
         return float(rewards[0]) if isinstance(prompt, str) else rewards
+
+    @overload
+    def usable(  # type: ignore[overload-overlap]  # a str is a sequence
+        self, prompt: str, response: str, *, errors: Errors = "raise"
+    ) -> float: ...
+    @overload
+    def usable(self, prompt: Sequence[Text], response: Sequence[Text], *, errors: Errors = "raise") -> FloatArray: ...
+
+    def usable(
+        self, prompt: str | Sequence[Text], response: str | Sequence[Text], *, errors: Errors = "raise"
+    ) -> float | FloatArray:
+        """P(usable) of each response, float64 [n], or of one: how likely people prefer it to no response at all.
+
+        Style counts, as in `compare`. The number is not calibrated: calibration is of three outcomes.
+
+        Args:
+            errors: `raise`, or `nan` for NaN in the place of a response that cannot be scored.
+
+        Raises: InputError for a run without both-bad as an outcome; ScoringError as `reward`.
+        Source: `reward_model.model.four_outcomes`.
+        """
+        if not self.member.is_grounded:
+            raise InputError("the run knows no absolute zero", fix="train with --outcomes four, or use reward")
+        prompts, responses = _lists(prompt, response)
+        scores = self.predicted(self.member, errors, prompts, responses, responses).scores
+        assert scores is not None
+        shares = usable(scores.reward_a)
+        return float(shares[0]) if isinstance(prompt, str) else shares
 
     @overload
     def compare(  # type: ignore[overload-overlap]  # a str is a sequence

@@ -22,7 +22,7 @@ from arena_data.errors import InputError
 OBJECT_CELLS = {"votes", "teacher"}
 # Columns whose cell may be a list in a single battle.
 LIST_CELLS = {"prompt", "response_a", "response_b", "conversation_a", "conversation_b", "chosen", "rejected"}
-LIST_CELLS |= {"context", "history", "conversation", *OBJECT_CELLS}
+LIST_CELLS |= {"context", "history", "conversation", "judge", *OBJECT_CELLS}
 
 
 def document_rows(file: str, document: Any, wanted: Collection[str]) -> Iterable[Any]:

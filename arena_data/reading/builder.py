@@ -114,7 +114,7 @@ SCHEMA = FEATURES.arrow_schema
 
 def _table(segments: list[Segment], others: dict[str, list[Any]], oddities: frozenset[str] = frozenset()) -> pa.Table:
     columns: dict[str, list[Any] | pa.ChunkedArray] = dict(others)
-    for name in ("model_a", "model_b", "language", "source"):
+    for name in ("model_a", "model_b", "language", "source", "session", "voter"):
         if "" in others[name] or not {str, type(None)}.issuperset(map(type, others[name])):
             columns[name] = [None if value is None or value == "" else str(value) for value in others[name]]
     chunks = [

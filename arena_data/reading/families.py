@@ -17,7 +17,7 @@ from arena_data.errors import InputError
 from arena_data.reading import earlier_turns
 from arena_data.reading.grades import GRADES
 from arena_data.reading.preferences import SCORES
-from arena_data.reading.verdicts import ONE_HOT, TEACHER, VERDICTS
+from arena_data.reading.verdicts import BOTH_BAD, ONE_HOT, TEACHER, VERDICTS
 
 FAMILIES = {
     "conversations": ("conversation_a", "conversation_b"),
@@ -26,8 +26,12 @@ FAMILIES = {
 }
 IDS = ("id", "question_id")
 MODELS = ("model_a", "model_b", "chosen_model", "rejected_model")
+# What ties battles of one sitting or one person together, by the releases' names; the first that a row has counts.
+SESSIONS = ("session", "session_id", "evaluation_session_id", "conversation_id")
+VOTERS = ("voter", "voter_id", "judge", "judge_hash", "judge_id", "user_id", "annotator", "annotator_id", "worker_id")
 WANTED = frozenset(
-    {*IDS, *MODELS, *VERDICTS, *TEACHER, *GRADES, "teacher", "language", "source", "prompt", *earlier_turns.COLUMNS}
+    {*IDS, *MODELS, *VERDICTS, *TEACHER, *GRADES, BOTH_BAD, "teacher", "language", "source", "prompt"}
+    | {*SESSIONS, *VOTERS, *earlier_turns.COLUMNS}
     | {name for names in (*FAMILIES.values(), *SCORES) for name in names}
 )
 NAMES_SHOWN = 20

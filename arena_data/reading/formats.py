@@ -16,7 +16,7 @@ from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.reading import earlier_turns, json_lists, verdicts
 from arena_data.reading.conversations import as_messages, turns
-from arena_data.reading.families import FAMILIES, IDS, WANTED, family_of, names_text
+from arena_data.reading.families import FAMILIES, IDS, SESSIONS, VOTERS, WANTED, family_of, names_text
 from arena_data.reading.files import read_blocks
 from arena_data.reading.grades import GRADES, read_grades
 from arena_data.reading.preferences import SCORES, chosen_is_a, one_answer, outcome, sides
@@ -62,7 +62,7 @@ class BlockReader:
     def read(self, block: Block) -> tuple[list[Segment], dict[str, list[Any]]]:
         """The rows' texts, as segments in order, and their other columns.
 
-        These are id, model_a, model_b, language, source, verdict, teacher and strength.
+        These are id, model_a, model_b, language, source, session, voter, verdict, both_bad, teacher and strength.
         """
         block.file = self.file
         family = family_of(list(block.columns), self.file, block.names)
@@ -96,14 +96,17 @@ class BlockReader:
         # In preference data it is the content that says whether the chosen answer is A or B: no teacher's word counts.
         people = verdicts.people_verdicts(block, chosen=chosen)
         strengths, people = read_grades(block, people, chosen=chosen, required=self.labels == "required")
-        columns = [people, *([] if chosen else [teachers])]
+        people = verdicts.first_of(block, [people, *([] if chosen else [teachers])])
         return {
             "id": ids,
             "model_a": column("model_a") or empty,
             "model_b": column("model_b") or empty,
             "language": column("language") or empty,
             "source": [source or self.stem for source in column("source") or empty],
-            "verdict": verdicts.first_of(block, columns),
+            "session": _first_names(block, SESSIONS),
+            "voter": _first_names(block, VOTERS),
+            "verdict": people,
+            "both_bad": verdicts.both_bad_shares(block, people),
             "teacher": teachers,
             "strength": strengths,
         }
@@ -224,6 +227,7 @@ class BlockReader:
             None if verdict == verdicts.TIE else strength
             for verdict, strength in zip(others["verdict"], others["strength"], strict=True)
         ]
+        others["both_bad"] = verdicts.both_bad_shares(block, others["verdict"])
         if "chosen_model" in block.columns and "rejected_model" in block.columns:
             pairs = zip(block.columns["chosen_model"], block.columns["rejected_model"], drafts, strict=True)
             placed = [(won, lost) if draft.chosen_is_a else (lost, won) for won, lost, draft in pairs]
@@ -234,6 +238,16 @@ class BlockReader:
 def _is_text(cell: Any) -> bool:
     """Whether a cell is a text, a number, empty, or a list of texts: all but a structure, or bytes."""
     return is_turns(cell) if isinstance(cell, list | tuple) else not isinstance(cell, dict | bytes)
+
+
+def _first_names(block: Block, columns: Sequence[str]) -> list[str | None]:
+    """For each row the first of these columns that names something: a text or a number."""
+    names: list[str | None] = [None] * len(block)
+    for column in reversed([name for name in columns if name in block.columns]):
+        for row, value in enumerate(block.columns[column]):
+            is_name = isinstance(value, str | int | float) and value == value and str(value).strip()
+            names[row] = str(value).strip() if is_name else names[row]
+    return names
 
 
 def _list_cell(cell: Any, style: Style) -> Any:

@@ -1,7 +1,8 @@
 """Votes in, verdicts out: a verdict is the distribution (A, B, tie) that was voted.
 
 Releases say it in four ways: a winner's name, three one-hot columns, counts of several annotators' votes, or whether it
-is a tie; a teacher says it as probabilities. All become three floats that sum to 1.
+is a tie; a teacher says it as probabilities. All become three floats that sum to 1. That both responses are bad is a tie,
+and its share is kept beside the verdict.
 """
 
 import functools
@@ -18,18 +19,17 @@ Verdict = tuple[float, float, float]
 
 ONE_HOT = ("winner_model_a", "winner_model_b", "winner_tie")
 TEACHER = ("teacher_model_a", "teacher_model_b", "teacher_tie")
+BOTH_BAD = "both_bad"
 VERDICTS = ("winner", "verdict", "votes", "tie", *ONE_HOT)
 
 A, B, TIE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+BOTH_BAD_NAMES = frozenset({"tie (bothbad)", "tie (both bad)", "both_bad", "bothbad"})
 # The names the public releases use. Both-bad is a tie: neither answer was preferred.
 WINNERS: dict[str, Verdict] = {
     "model_a": A,
     "model_b": B,
     "tie": TIE,
-    "tie (bothbad)": TIE,
-    "tie (both bad)": TIE,
-    "both_bad": TIE,
-    "bothbad": TIE,
+    **dict.fromkeys(sorted(BOTH_BAD_NAMES, reverse=True), TIE),
     "a": A,
     "b": B,
     "a>b": A,
@@ -169,6 +169,42 @@ def _contradict(one: Verdict, other: Verdict, chosen: bool) -> bool:
     if chosen:
         winners = [int(winner == TIE.index(1.0)) for winner in winners]
     return len(set(winners)) == 2
+
+
+def both_bad_shares(block: Block, verdicts: Sequence[Verdict | None]) -> list[float | None]:
+    """How much of each verdict said that both are bad: at most its tie, 0 where nobody said so, None without a verdict.
+
+    Raises: InputError for a cell of the column `both_bad` that is no share of the tie.
+    """
+    shares: list[float | None] = [None if verdict is None else 0.0 for verdict in verdicts]
+    for column in ("verdict", "winner"):
+        for index, name in enumerate(block.columns.get(column, ())):
+            verdict = verdicts[index]
+            if verdict is not None and isinstance(name, str) and name.strip().lower() in BOTH_BAD_NAMES:
+                shares[index] = verdict[2]
+    if BOTH_BAD in block.columns:
+        for index, share in enumerate(block.each(BOTH_BAD, "not a share", _share)):
+            verdict = verdicts[index]
+            if share is None or verdict is None:
+                continue
+            if share > verdict[2] + SUM_TOLERANCE:
+                most = ValueError(f"at most the share of ties, {verdict[2]:g}")
+                raise block.error(index, BOTH_BAD, "more than the verdict's ties", most)
+            shares[index] = min(share, verdict[2])
+    return shares
+
+
+def _share(value: Any) -> float | None:
+    """A share as a number or yes or no; None where it is empty. Raises: ValueError for anything else."""
+    if value is None or value == "" or value != value:
+        return None
+    try:
+        number = _number(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError("a number from 0 to 1, or true or false")
+    return number
 
 
 def teachers_verdicts(block: Block) -> list[Verdict | None]:

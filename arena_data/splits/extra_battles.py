@@ -1,4 +1,4 @@
-"""Battles from elsewhere, for training beside our own: none of them has a prompt that is held out."""
+"""Battles from elsewhere, for training beside our own: nothing links any of them to a battle that is held out."""
 
 import sys
 from collections.abc import Sequence
@@ -9,22 +9,24 @@ import numpy.typing as npt
 
 from arena_data.loading import load_battles
 from arena_data.splits.folds import drop_duplicates
+from arena_data.splits.linking import link_battles
 
 IntArray = npt.NDArray[np.int64]
 
 
 def read_extra_battles(extra_file: Sequence[str], *held_out: datasets.Dataset) -> tuple[datasets.Dataset, IntArray]:
-    """All battles of the files, each once; and the places of those whose prompt is in no held-out part.
+    """All battles of the files, each once; and the places of those that nothing links to a held-out part.
 
     Raises: InputError for input that cannot be read.
     """
     battles, doubles = drop_duplicates(load_battles(extra_file, labels="required"))
     if doubles:
         print(f"{doubles:,} duplicate battles of other sources left out", file=sys.stderr)
-    return battles, rows_without_prompts(battles, *held_out)
+    return battles, rows_without_links(battles, *held_out)
 
 
-def rows_without_prompts(battles: datasets.Dataset, *held_out: datasets.Dataset) -> IntArray:
-    """Places of the battles whose prompt is in none of the parts that are held out."""
-    seen = {group for part in held_out for group in part["group"]}
-    return np.array([row for row, group in enumerate(battles["group"]) if group not in seen], dtype=np.int64)
+def rows_without_links(battles: datasets.Dataset, *held_out: datasets.Dataset) -> IntArray:
+    """Places of the battles that nothing links to a battle of the parts that are held out."""
+    (linked, *parts), _ = link_battles(battles, *held_out, progress=False)
+    seen = {group for part in parts for group in part["group"]}
+    return np.array([row for row, group in enumerate(linked["group"]) if group not in seen], dtype=np.int64)

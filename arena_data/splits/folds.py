@@ -1,14 +1,18 @@
-"""Duplicates and splits: each battle once, no prompt on both sides of a split, the same on every machine.
+"""Duplicates and splits: each battle once, no group on both sides of a split, the same on every machine.
 
-Groups of equal prompts are dealt, stratum by stratum, to the part that is furthest behind its share. The order in which
-they are dealt is a hash of the seed and the group, not a random generator's or the file's, so the same battles land in
-the same parts whatever the library version, the platform or the order of rows.
+Groups are those of the column `group`: equal prompts as battles are read, and all that `arena_data.splits.linking` connects
+where a command deals folds.
+
+They are dealt, stratum by stratum, to the part that is furthest behind its share. The order in which they are dealt is
+a hash of the seed and the group, not a random generator's or the file's, so the same battles land in the same parts
+whatever the library version, the platform or the order of rows.
 """
 
 import hashlib
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -27,20 +31,25 @@ def drop_duplicates(battles: datasets.Dataset) -> tuple[datasets.Dataset, int]:
     The one that is kept has the mean of all copies' verdicts and the mean of their teachers, each turned to its side, and
     the median of their grades.
     People's verdicts alone are averaged where there is one; where there is none, the teachers' mean is the verdict too.
+    How much of them said that both are bad is averaged with them.
     """
     first: dict[bytes, int] = {}
     votes: dict[int, list[Sequence[float]]] = defaultdict(list)
     teachers: dict[int, list[Sequence[float]]] = defaultdict(list)
     strengths: dict[int, list[float]] = defaultdict(list)
+    both_bad: dict[int, list[float]] = defaultdict(list)
     orientation: dict[int, bool] = {}
-    read = battles.select_columns(["prompt", "response_a", "response_b", "verdict", "teacher", "strength"])
+    read = battles.select_columns(["prompt", "response_a", "response_b", "verdict", "teacher", "both_bad", "strength"])
     for index, row in enumerate(read):
         a, b = repr(row["response_a"]), repr(row["response_b"])
         swapped = b < a
         text = "\0".join([repr(row["prompt"]), *((b, a) if swapped else (a, b))])
         kept = first.setdefault(hashlib.blake2b(text.encode(), digest_size=16).digest(), index)
         turned = orientation.setdefault(kept, swapped) != swapped
-        for known, shares in ((votes, voted(row["verdict"], row["teacher"])), (teachers, row["teacher"])):
+        vote = voted(row["verdict"], row["teacher"])
+        if vote is not None:
+            both_bad[kept].append(row["both_bad"] or 0.0)
+        for known, shares in ((votes, vote), (teachers, row["teacher"])):
             if shares is not None:
                 known[kept].append([shares[1], shares[0], shares[2]] if turned else shares)
         if row["strength"] is not None:
@@ -48,12 +57,15 @@ def drop_duplicates(battles: datasets.Dataset) -> tuple[datasets.Dataset, int]:
     if len(first) == len(battles):
         return battles, 0
     kept_rows = sorted(first.values())
-    columns = {
+    columns: dict[str, list[Any]] = {
         "verdict": [_mean(votes[index] or teachers[index]) for index in kept_rows],
         "teacher": [_mean(teachers[index]) for index in kept_rows],
         # The lower median is a grade that somebody gave.
         "strength": [statistics.median_low(strengths[index]) if strengths[index] else None for index in kept_rows],
     }
+    labelled = [verdict is not None for verdict in columns["verdict"]]
+    means_of_bad = [float(np.mean(both_bad[index])) if both_bad[index] else 0.0 for index in kept_rows]
+    columns["both_bad"] = [share if known else None for share, known in zip(means_of_bad, labelled, strict=True)]
     unique = battles.select(kept_rows)
     means = datasets.Dataset.from_dict(
         columns, features=datasets.Features({name: battles.features[name] for name in columns})
@@ -110,11 +122,11 @@ def deal(
 
 
 def grouped_folds(battles: datasets.Dataset, folds: int, seed: int = 0) -> np.ndarray:
-    """int64 [n]: the fold of each battle, of `folds` equal ones. Raises: ValueError for fewer prompts than folds."""
+    """int64 [n]: the fold of each battle, of `folds` equal ones. Raises: ValueError for fewer groups than folds."""
     groups = battles["group"]
-    prompts = len(set(groups))
-    if not 2 <= folds <= prompts:
-        raise ValueError(f"not {folds} folds: folds need to be at least 2 and at most the {prompts} different prompts")
+    count = len(set(groups))
+    if not 2 <= folds <= count:
+        raise ValueError(f"not {folds} folds: folds need to be at least 2 and at most the {count} groups of battles")
     return deal(groups, strata_of(battles), [1.0] * folds, seed)
 
 
@@ -134,10 +146,10 @@ def training_split(
     fold: int = 0,
     seed: int = 0,
 ) -> dict[str, datasets.Dataset]:
-    """`train`, `validation` and `calibration`, which share no prompt.
+    """`train`, `validation` and `calibration`, which share no group.
 
     Args:
-        held_out: the validation battles, if they are given; a prompt that is in both stays there.
+        held_out: the validation battles, if they are given; a group that is in both stays there.
         validation_share: of battles, where there are neither held_out nor folds.
         calibration_share: of what is left.
         num_folds, fold: validation is that one of so many grouped folds.

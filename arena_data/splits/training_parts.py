@@ -16,10 +16,17 @@ from arena_data.loading import load_battles
 from arena_data.quiet import quiet_datasets
 from arena_data.reading.verdicts import voted
 from arena_data.splits.folds import drop_duplicates, training_split
+from arena_data.splits.linking import Links, link_battles
+
+
+class TrainingParts(dict[str, datasets.Dataset]):
+    """Battles by the name of their part, and what links them."""
+
+    links: Links
 
 
 def read_training_battles(train_file: Sequence[str], max_battles: int | None = None) -> datasets.Dataset:
-    """All that may be trained on, each once; how many were doubles is said on standard error.
+    """All that may be trained on, each once, in groups that folds keep whole; doubles and links are said on standard error.
 
     Args:
         train_file: files, globs or Hub ids of labelled battles.
@@ -27,18 +34,31 @@ def read_training_battles(train_file: Sequence[str], max_battles: int | None = N
 
     Raises: InputError for input that cannot be read.
     """
+    return _read(train_file, None, max_battles)[0]
+
+
+def _read(
+    train_file: Sequence[str], eval_file: Sequence[str] | None, max_battles: int | None
+) -> tuple[datasets.Dataset, datasets.Dataset | None, Links]:
+    """Battles to train on and those held out by file, in common groups. Links are made before duplicates are dropped:
+    whoever voted on a duplicate voted on the battle that is kept."""
     if not train_file:
         raise InputError("no battles to train on", fix="give --train_file")
-    battles, doubles = drop_duplicates(load_battles(train_file, labels="required"))
+    files = [train_file, *([eval_file] if eval_file else [])]
+    linked, links = link_battles(*(load_battles(names, labels="required") for names in files))
+    battles, doubles = drop_duplicates(linked[0])
     if doubles:
         print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
-    return battles if max_battles is None else battles.select(range(min(max_battles, len(battles))))
+    print(links, file=sys.stderr)
+    if max_battles is not None:
+        battles = battles.select(range(min(max_battles, len(battles))))
+    return battles, drop_duplicates(linked[1])[0] if eval_file else None, links
 
 
 def read_training_split(
     train_file: Sequence[str], eval_file: Sequence[str] | None = None, *, max_battles: int | None = None, **split: Any
-) -> dict[str, datasets.Dataset]:
-    """`train`, `validation` and `calibration`, which share no prompt.
+) -> TrainingParts:
+    """`train`, `validation` and `calibration`, between which there is no link.
 
     Args:
         train_file, max_battles: as for `read_training_battles`.
@@ -47,12 +67,12 @@ def read_training_split(
 
     Raises: InputError for input that cannot be read, ValueError for a split that cannot be made.
     """
-    battles = read_training_battles(train_file, max_battles)
-    held_out = None
-    if eval_file:
-        held_out, _ = split_by_judge(drop_duplicates(load_battles(eval_file, labels="required"))[0])
+    battles, held_out, links = _read(train_file, eval_file, max_battles)
+    if held_out is not None:
+        held_out, _ = split_by_judge(held_out)
     people, teachers = split_by_judge(battles)
-    parts = training_split(people, held_out, **split)
+    parts = TrainingParts(training_split(people, held_out, **split))
+    parts.links = links
     if len(teachers):
         elsewhere = {*parts["validation"]["group"], *parts["calibration"]["group"]}
         kept = [row for row, group in enumerate(teachers["group"]) if group not in elsewhere]

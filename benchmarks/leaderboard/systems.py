@@ -12,8 +12,9 @@ import datasets
 import numpy as np
 
 from arena_data.loading import load_battles
-from arena_data.splits.extra_battles import rows_without_prompts
+from arena_data.splits.extra_battles import rows_without_links
 from arena_data.splits.folds import drop_duplicates
+from arena_data.splits.linking import DEALER_VERSION, link_battles
 from benchmarks.leaderboard.results import Predictions
 from reward_model.baselines.base import Baseline, class_of, verdicts_of
 from reward_model.baselines.regression.frozen import Frozen
@@ -53,6 +54,7 @@ class System:
     def made_by(self, options: argparse.Namespace) -> dict[str, Any]:
         """All that the result depends on apart from code and battles: results that say something else are made again."""
         made: dict[str, Any] = {"kind": self.kind, "options": self.options, "extra": list(self.extra)}
+        made["dealer"] = DEALER_VERSION
         if self.flags:
             made["flags"] = list(self.flags)
         if self.peer:
@@ -125,7 +127,8 @@ def train_files(data_dir: Path) -> list[Path]:
 
 def placed_battles(files: Sequence[str | Path]) -> datasets.Dataset:
     """Each battle once, with its `place` among them. Raises: InputError for battles that cannot be read."""
-    battles, _ = drop_duplicates(load_battles(files, labels="required"))
+    [linked], _ = link_battles(load_battles(files, labels="required"))
+    battles, _ = drop_duplicates(linked)
     return battles.add_column("place", list(range(len(battles))))
 
 
@@ -162,7 +165,7 @@ def run_baseline(
     started = clock()
     baseline.fit(
         parts["train"],
-        extra.select(rows_without_prompts(extra, parts["validation"], parts["calibration"])) if extra else None,
+        extra.select(rows_without_links(extra, parts["validation"], parts["calibration"])) if extra else None,
     )
     trained = clock()
     raw = baseline.log_probabilities(held_out)

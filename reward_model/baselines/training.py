@@ -56,6 +56,7 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
         "battles": len(verdicts),
         "train_battles": len(parts["train"]),
         "train_seconds": round(seconds, 3),
+        "links": parts.links.to_json(),
     }
     baseline.save(options.output_dir, fitted, metrics)
     return metrics

@@ -42,6 +42,9 @@ def main(arguments: Sequence[str]) -> int:
         for response in (options.a, options.b)
     ]
     figures = {**probabilities._asdict(), "reward_a": rewards[0], "reward_b": rewards[1]}
+    if model.member.is_grounded:
+        responses = {"usable_a": options.a, "usable_b": options.b}
+        figures |= {name: model.usable(options.prompt, response) for name, response in responses.items()}
     print(json.dumps(figures, indent=1) if options.json else "\n".join(lines(figures)))
     return 0
 
@@ -56,4 +59,6 @@ def lines(figures: dict[str, float | None]) -> list[str]:
         shown.append(
             f"reward of A {figures['reward_a']:+.2f}, of B {figures['reward_b']:+.2f}, length and format left out"
         )
+    if "usable_a" in figures:
+        shown.append(f"usable: A {figures['usable_a']:.0%}, B {figures['usable_b']:.0%}")
     return shown

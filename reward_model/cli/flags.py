@@ -179,7 +179,7 @@ def parser() -> CommandParser:
     )
     add("--style", choices=("on", "off"), help="off: leave out what length and formatting explain")
     add("--calibration", choices=("auto", "none"), help="none: report the model's raw probabilities")
-    switch("--rewards", "also write reward_a, reward_b, margin, tie_strength")
+    switch("--rewards", "also write reward_a, reward_b, margin, tie_strength (and usable_a, usable_b)")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="auto: the fastest one on the device")
     switch("--load_in_4bit", "quantise the backbone to 4 bits (NF4); needs bitsandbytes")
     switch("--load_in_8bit", "quantise the backbone to 8 bits; needs bitsandbytes")

@@ -149,8 +149,9 @@ def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Pred
     import numpy as np
 
     from arena_data.submission import write_submission
+    from reward_model.model.four_outcomes import usable
 
-    extra = None
+    extra: dict[str, np.ndarray] | None = None
     scores = prediction.members[0].scores
     if flags.rewards and scores is not None:
         extra = {
@@ -159,6 +160,8 @@ def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Pred
             "margin": scores.margin,
             "tie_strength": scores.tie_strength,
         }
+        if scores.grounded:
+            extra |= {"usable_a": usable(scores.reward_a), "usable_b": usable(scores.reward_b)}
     write_submission(flags.output, battles["id"], np.exp(prediction.log_probs), extra)
 
 

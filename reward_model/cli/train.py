@@ -22,6 +22,7 @@ from arena_data.errors import InputError
 from arena_data.file_io import check_folder
 from arena_data.reading.cleaning import oddity_lines
 from arena_data.splits.training_parts import read_training_battles, read_training_split, split_by_judge
+from arena_data.transcripts.model_names import names_missing
 from reward_model.errors import ModelError
 from reward_model.publish.push import push_run
 from reward_model.quiet import quiet_libraries
@@ -122,7 +123,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     encoder = BattleEncoder(tokenizer, config.max_length, encoding_named(config.encoding))
     say(config, *filter(None, [tokenizer_note(tokenizer)]), *said)
 
-    # 2. Battles, each once, in three parts that share no prompt.
+    # 2. Battles, each once, in three parts that nothing links.
     with config.main_process_first(desc="battles"):
         battles = split_battles(data)
         sources, extra = read_sources(data.extra_file, battles, grades=config.grades)
@@ -132,6 +133,9 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     say(config, *grade_lines(sources, battles["train"], extra, grades=config.grades))
     if config.teacher_weight > 0 and all(teacher is None for teacher in battles["train"]["teacher"]):
         raise ModelError("teacher_weight is set, but no battle has a teacher's probabilities; add them, or set it to 0")
+
+    if config.show_models and (missing := names_missing(battles["train"])):
+        say(config, f"{missing:,} training battles lack a model's name, which is marked as missing")
 
     def settings_and_checkpoint() -> tuple[dict[str, Any], str | None, list[str]]:
         settings = settings_of(data, config, model_arguments, battles, extra)
@@ -186,7 +190,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
 
 
 def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
-    """train, validation and calibration, grouped by prompt. Raises: InputError for input that cannot be read."""
+    """train, validation and calibration, linked battles in one part. Raises: InputError for input that cannot be read."""
     return read_training_split(
         data.train_file,
         data.eval_file,

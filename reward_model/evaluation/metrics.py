@@ -94,12 +94,17 @@ def _tie_recall(log_probs: FloatArray, verdicts: FloatArray) -> Statistic:
 
 def _auc(log_probs: FloatArray, verdicts: FloatArray) -> Statistic:
     # By the margin alone: a battle is no likelier to go to A for being less likely to be a tie.
-    rank = np.unique(log_probs[:, 0] - log_probs[:, 1], return_inverse=True)[1]
+    return _auc_of(log_probs[:, 0] - log_probs[:, 1], verdicts[:, 0], verdicts[:, 1])
+
+
+def _auc_of(scores: FloatArray, positive: FloatArray, negative: FloatArray) -> Statistic:
+    """How often a positive row's score is above a negative one's; rows count for both by their shares."""
+    rank = np.unique(scores, return_inverse=True)[1]
 
     def statistic(weights: FloatArray) -> float:
-        won_by_a, won_by_b = (np.bincount(rank, weights=weights * verdicts[:, side]) for side in (0, 1))
-        pairs = won_by_a.sum() * won_by_b.sum()
-        return float(won_by_a @ (np.cumsum(won_by_b) - won_by_b / 2) / pairs) if pairs > 0 else math.nan
+        above, below = (np.bincount(rank, weights=weights * share) for share in (positive, negative))
+        pairs = above.sum() * below.sum()
+        return float(above @ (np.cumsum(below) - below / 2) / pairs) if pairs > 0 else math.nan
 
     return statistic
 
@@ -154,6 +159,25 @@ def measure(
     targets = check_verdicts(verdicts, len(checked))
     statistics = {name: STATISTICS[name](checked, targets) for name in names}
     return bootstrap(statistics, check_groups(groups, len(checked)), resamples, seed)
+
+
+def both_bad_auc(
+    predicted: npt.ArrayLike,
+    both_bad: npt.ArrayLike,
+    groups: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Measured:
+    """How often a battle whose two responses are said to be bad has a larger P(both bad) than another.
+
+    Args:
+        predicted: float [n], P(both bad).
+        both_bad: float [n], the share of votes that said so.
+        groups, resamples, seed: as for `measure`.
+    """
+    scores, shares = np.asarray(predicted, dtype=np.float64), np.asarray(both_bad, dtype=np.float64)
+    statistics = {"both_bad_auc": _auc_of(scores, shares, 1 - shares)}
+    return bootstrap(statistics, check_groups(groups, len(scores)), resamples, seed)["both_bad_auc"]
 
 
 def measure_swaps(

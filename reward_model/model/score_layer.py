@@ -3,9 +3,10 @@
 A reward model is an `AutoModelForSequenceClassification` with one label. Its last linear layer is replaced by a
 `TieAwareScore`, an `nn.Linear` to one output that holds a few parameters more:
 
-    value = w·h + a·s                     h: the pooled state, w: `weight`, s: style features, a: `style_reward`
+    value = w·h + a·s − z                 h: the pooled state, w: `weight`, s: style features, a: `style_reward`
     tie   = u·h + k + b·|Δs| + c·sim      u, k: `tie.weight`, `tie.bias`, b: `style_tie`, c: `style_similarity`
 
+The absolute zero z (`zero`) is there where both-bad is an outcome (`reward_model.model.four_outcomes`), and nowhere else.
 Stock code finds `weight` where it expects it and passes over the rest, so a checkpoint or adapter is a plain reward
 model to anyone who loads it plainly: value without the style. `links` makes probabilities of the two numbers.
 
@@ -85,8 +86,10 @@ class TieAwareScore(Float32Linear):
         tie_bias: k, the tie strength before training.
         sources: how many sources of battles there are beside our own (`reward_model.model.source_offsets`).
         grade_levels: the most grades that a source has; 0 where no battle is graded.
+        zero: z before training; None for a layer without one.
     """
 
+    zero: nn.Parameter | None
     style_reward: nn.Parameter | None
     style_tie: nn.Parameter | None
     style_similarity: nn.Parameter | None
@@ -101,6 +104,7 @@ class TieAwareScore(Float32Linear):
         tie_bias: float,
         sources: int = 0,
         grade_levels: int = 0,
+        zero: float | None = None,
     ) -> None:
         device, size = replaced.weight.device, replaced.in_features
         super().__init__(size, 1, bias=replaced.bias is not None, device=device, dtype=torch.float32)
@@ -108,6 +112,8 @@ class TieAwareScore(Float32Linear):
         self.tie = Float32Linear(size, 1, device=device, dtype=torch.float32)
         nn.init.zeros_(self.tie.weight)
         nn.init.constant_(self.tie.bias, tie_bias)
+        start = None if zero is None else torch.full((1,), zero, device=device, dtype=torch.float32)
+        self.register_parameter("zero", None if start is None else nn.Parameter(start))
         # None and not empty: optimizers and sharders stumble over parameters without elements.
         for name, size in (("style_reward", style_features), ("style_tie", style_features), ("style_similarity", 1)):
             zeros = nn.Parameter(torch.zeros(size, device=device, dtype=torch.float32))
@@ -146,6 +152,8 @@ class TieAwareScore(Float32Linear):
             hidden = hidden[row, positions.to(hidden.device)]
         value, tie = super().forward(hidden), self.tie(hidden)
         with _no_autocast(value.device):
+            if self.zero is not None:
+                value = value - self.zero.float()
             if style is not None:
                 value = value + _style_term("style", style, value, self.style_reward)
             if pair is not None:
@@ -281,7 +289,13 @@ def gathered(parameters: Iterable[nn.Parameter], *, write: bool = False) -> cont
 
 
 def install_score_layer(
-    model: nn.Module, *, style_features: int, tie_bias: float, sources: int = 0, grade_levels: int = 0
+    model: nn.Module,
+    *,
+    style_features: int,
+    tie_bias: float,
+    sources: int = 0,
+    grade_levels: int = 0,
+    zero: float | None = None,
 ) -> TieAwareScore:
     """Replaces the last linear layer of a one-label sequence-classification model; its weight and bias are kept.
 
@@ -298,7 +312,7 @@ def install_score_layer(
         raise ValueError(f"{place} is quantised; load the model with llm_int8_skip_modules={head_module_names(model)}")
     if old.out_features != 1:
         raise ValueError(f"{place} has {old.out_features} outputs; load the model with num_labels=1")
-    new = TieAwareScore(name, old, style_features, tie_bias, sources, grade_levels).train(old.training)
+    new = TieAwareScore(name, old, style_features, tie_bias, sources, grade_levels, zero).train(old.training)
     with gathered(old.parameters()), torch.no_grad():
         for key, parameter in old.named_parameters():
             new.get_parameter(key).copy_(parameter)

@@ -1,6 +1,6 @@
 """Labelled rows, with or without texts: what calibrations and blends are fitted on.
 
-Battles in any format of `arena_data.loading` bring their prompts, by which folds are grouped, and texts that a model can
+Battles in any format of `arena_data.loading` bring what links them, by which folds are grouped, and texts that a model can
 read. A CSV file of ids and three columns brings verdicts only: enough where predictions are on file already.
 """
 
@@ -50,8 +50,9 @@ def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
         rows = LabelledRows(ids, verdicts, None, None)
     else:
         from arena_data.loading import load_battles
+        from arena_data.splits.linking import link_battles
 
-        battles = load_battles(path, labels="required")
+        [battles], _ = link_battles(load_battles(path, labels="required"))
         shares = np.asarray(list(battles["verdict"]), dtype=np.float64).reshape(-1, 3)
         rows = LabelledRows(list(battles["id"]), shares, list(battles["group"]), battles)
     if not rows.ids:

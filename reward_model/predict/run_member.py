@@ -16,6 +16,7 @@ import numpy.typing as npt
 from arena_data.file_io import fingerprint
 from arena_data.schema import LABELS
 from arena_data.style.features import STYLE_VERSION
+from arena_data.transcripts.model_names import with_model_names
 from reward_model.predict.member import FloatArray, Job, MemberOptions, MemberPrediction
 from reward_model.predict.shard_store import SHARD_FORMAT, ShardStore
 from reward_model.predict.swap_average import both_orders, unsure_battles, with_swapped_responses
@@ -75,6 +76,11 @@ class RunMember:
         """Whether the order of the responses is read, so that swap averaging changes something."""
         return self.encoding.rows_read(both_orders=True) > self.encoding.rows_read(both_orders=False)
 
+    @property
+    def is_grounded(self) -> bool:
+        """Whether both-bad is an outcome, and rewards have an absolute zero."""
+        return self.run.config.outcomes == "four"
+
     def predict(self, job: Job) -> MemberPrediction:
         reading = self._read(job)
         self.first_error = self._scorer.first_error if self._scorer else None
@@ -98,14 +104,15 @@ class RunMember:
 
         The main process returns what all have read. Another one returns nothing of use, and has done its share.
         """
+        battles = with_model_names(job.battles) if self.run.config.show_models else job.battles
         share = self.options.swap_average if self.reads_orders else 0.0
         if not 0 < share < 1:
-            return self._pass(job, job.battles, job.deadline, twice=share > 0)
+            return self._pass(job, battles, job.deadline, twice=share > 0)
         deadline = job.deadline.share(1 + share)
-        first = self._pass(job, job.battles, deadline, complete=True)
+        first = self._pass(job, battles, deadline, complete=True)
         places = unsure_battles(self._battle_scores(first.values, job).margin, share)
         deadline.ends = job.deadline.ends
-        second = self._pass(job, with_swapped_responses(job.battles, places), deadline)
+        second = self._pass(job, with_swapped_responses(battles, places), deadline)
         values, left = both_orders(first.values, places, second.values)
         first.truncated[places] |= second.truncated
         first.shortened[places] |= second.shortened
@@ -147,7 +154,8 @@ class RunMember:
         from reward_model.model.margins import battle_scores
 
         styled = self.run.style is not None and self.options.style
-        return battle_scores(values, self.encoding, job.style if styled else None, self.run.style if styled else None)
+        style, head = (job.style, self.run.style) if styled else (None, None)
+        return battle_scores(values, self.encoding, style, head, grounded=self.is_grounded)
 
     def _make_room(self, job: Job) -> None:
         """Lets go of a model on a GPU when another one needs it."""

@@ -18,7 +18,7 @@ from arena_data.loading import load_battles
 from reward_model.api import RewardModel
 from reward_model.predict.member import Job
 from reward_model.predict.predictor import Predictor
-from reward_model.publish.demo_html import bars, compare, style_table, swap_line
+from reward_model.publish.demo_html import bars, compare, style_table, swap_line, usable_line
 from reward_model.publish.demo_work import Check, while_waited_for
 from reward_model.report.from_prediction import Reported, check_labels, labelled, report_data, simple_peers
 from reward_model.report.page import render_report, report_json
@@ -43,7 +43,7 @@ def make_page(model: RewardModel) -> Any:
     def battle(prompt: str, a: str, b: str, style: bool) -> tuple[str, str, str]:
         with _said(gr):
             comparison = compare(model, prompt, a, b, style=style)
-        return bars(comparison.probabilities), swap_line(comparison), style_table(comparison)
+        return bars(comparison.probabilities) + usable_line(comparison), swap_line(comparison), style_table(comparison)
 
     def file(path: str | None) -> Iterator[Any]:
         def work(check: Check, folder: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from arena_data.reading.in_memory import make_battles
 from arena_data.style.features import RESPONSE_FEATURES, style_arrays
 from reward_model.api import Probabilities, RewardModel
+from reward_model.model.four_outcomes import usable
 from reward_model.model.style_head import StyleHead
 
 SHOWN_FEATURES = 6
@@ -26,6 +27,7 @@ class Comparison:
         margin, tie_strength: before calibration.
         contributions: (feature, what it adds to the margin), largest first; empty without a style head.
         tie_contribution: what style adds to the tie strength.
+        usable: P(usable) of A and of B, of a model with an absolute zero.
     """
 
     probabilities: Probabilities
@@ -34,6 +36,7 @@ class Comparison:
     tie_strength: float
     contributions: Sequence[tuple[str, float]] = ()
     tie_contribution: float = 0.0
+    usable: tuple[float, float] | None = None
 
 
 def compare(model: RewardModel, prompt: str, a: str, b: str, *, style: bool) -> Comparison:
@@ -45,7 +48,9 @@ def compare(model: RewardModel, prompt: str, a: str, b: str, *, style: bool) -> 
     first, second = (Probabilities(*map(float, row)) for row in np.exp(prediction.log_probs))
     head = model.member.run.style if style else None
     contributions, tie = style_contributions(head, prompt, a, b) if head else ([], 0.0)
-    return Comparison(first, second, float(scores.margin[0]), float(scores.tie_strength[0]), contributions, tie)
+    both = usable([scores.reward_a[0], scores.reward_b[0]]).tolist() if scores.grounded else None
+    margin, tie_strength = float(scores.margin[0]), float(scores.tie_strength[0])
+    return Comparison(first, second, margin, tie_strength, contributions, tie, both and (both[0], both[1]))
 
 
 def style_contributions(head: StyleHead, prompt: str, a: str, b: str) -> tuple[list[tuple[str, float]], float]:
@@ -70,6 +75,14 @@ def bars(probabilities: Probabilities) -> str:
             f'<span style="width:5rem;text-align:right;font-variant-numeric:tabular-nums">{percent}</span></div>'
         )
     return f'<div class="bars">{"".join(rows)}</div>'
+
+
+def usable_line(found: Comparison) -> str:
+    """How likely each response is usable; nothing for a model that knows no absolute zero."""
+    if found.usable is None:
+        return ""
+    a, b = found.usable
+    return f'<p class="usable">Usable, that is better than no response: A {100 * a:.1f} %, B {100 * b:.1f} %.</p>'
 
 
 def swap_line(found: Comparison) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -104,7 +105,7 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         made = Path(temporary) / "made"
-        _save(run, made, base_model, dtype)
+        threshold = _save(run, made, base_model, dtype)
         found = np.stack([stock_rewards(made, prompts, responses, device) for responses in sides])
         agreement = _agreement(expected[0] - expected[1], found[0] - found[1], dtype)
         if not agreement.difference <= agreement.tolerance:
@@ -113,7 +114,7 @@ def export(
                 f"{agreement.tolerance:g}; nothing was written{'' if dtype == 'float32' else ', try --dtype float32'}"
             )
         write_json(made / CHECK, asdict(agreement))
-        write_atomically(made / "README.md", _card(run, agreement, base_model))
+        write_atomically(made / "README.md", _card(run, agreement, base_model, threshold))
         make_readable(made.iterdir(), like=made / CHECK)
         if target.exists():
             target.rename(Path(temporary) / "replaced")
@@ -143,7 +144,8 @@ def _fitting(run: RunDirectory, battles: datasets.Dataset) -> datasets.Dataset:
     return battles.select(whole)
 
 
-def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -> None:
+def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -> float | None:
+    """Returns the logit above which a response is usable; None for a run without an absolute zero."""
     options = LoadOptions(
         base_model=base_model, dtype="float32", merge=run.config.model_type == "adapter", device="cpu"
     )
@@ -152,6 +154,12 @@ def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -
     layer = find_score_layer(model)
     plain = nn.Linear(layer.in_features, 1, bias=layer.bias is not None)
     plain.load_state_dict({name: value for name, value in layer.state_dict().items() if name in ("weight", "bias")})
+    threshold = None if layer.zero is None else float(layer.zero.detach())
+    if threshold is not None and plain.bias is not None:
+        # Where stock code has a bias it holds the absolute zero; elsewhere the card says where it lies.
+        with torch.no_grad():
+            plain.bias.sub_(threshold)
+        threshold = 0.0
     name = next(name for name, module in model.named_modules() if module is layer)
     model.set_submodule(name, plain)
     write_template(tokenizer, run.config.max_length)
@@ -162,6 +170,7 @@ def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -
         model.config.__dict__.pop(key, None)
     model.to(dtype_named(dtype)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return threshold
 
 
 def write_template(tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
@@ -204,7 +213,12 @@ def _agreement(expected: Any, found: Any, dtype: str) -> Agreement:
     )
 
 
-def _card(run: RunDirectory, agreement: Agreement, base_model: str | None) -> str:
+def _card(run: RunDirectory, agreement: Agreement, base_model: str | None, threshold: float | None) -> str:
+    above = (
+        "compare it between responses to the same prompt only"
+        if threshold is None
+        else f"a response is likelier usable than not where it is above {threshold:.6g}"
+    )
     base = shown_name(base_model or run.config.base_model)
     return f"""---
 base_model: {base!r}
@@ -215,7 +229,7 @@ tags: [reward-model]
 
 # Reward model, merged, one label
 
-The logit is the reward of a conversation; compare it between responses to the same prompt only. {agreement.dtype}, at most
+The logit is the reward of a conversation; {above}. {agreement.dtype}, at most
 {run.config.max_length} tokens. What style explains of people's votes is left out. On {agreement.battles} battles its margins
 differ from the adapter's by {agreement.difference:.2g} of their spread (root mean square).
 

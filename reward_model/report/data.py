@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
+
+if TYPE_CHECKING:
+    from reward_model.report.usable import Usable
 
 Figures = dict[str, Any]
 
@@ -26,6 +29,7 @@ class ReportData:
             verdicts; `PRIOR` among them is what slices are compared with.
         audit: the result of `reward_model.audit.audit.audit`; None leaves the audit out.
         audit_style_off: the same with the style head closed; None where the model has none.
+        usable: what a model with an absolute zero says of single responses; None for another.
         facts: what a reader should know of the run, name to value.
         have_prior: how many of all predicted battles could not be scored, and have the prior.
 
@@ -39,6 +43,7 @@ class ReportData:
     peers: Mapping[str, np.ndarray] = field(default_factory=dict)
     audit: Figures | None = None
     audit_style_off: Figures | None = None
+    usable: "Usable | None" = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     have_prior: int = 0
 

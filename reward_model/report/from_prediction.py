@@ -14,11 +14,13 @@ import numpy as np
 from arena_data.errors import InputError
 from reward_model.audit.audit import MAX_BATTLES, audit
 from reward_model.baselines.peers import PEERS, cross_fitted
+from reward_model.model.four_outcomes import usable
 from reward_model.predict.member import FloatArray, Job, Member
 from reward_model.predict.open_member import FileMember
 from reward_model.predict.predictor import Prediction, Predictor
 from reward_model.predict.run_member import RunMember
 from reward_model.report.data import PRIOR, ReportData
+from reward_model.report.usable import Usable
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def report_data(
         peers=peers,
         audit=audited,
         audit_style_off=closed,
+        usable=_usable(done, rows),
         facts=_facts(done, len(rows)) | ({"too few battles to fit": ", ".join(left_out)} if left_out else {}),
         have_prior=int(done.prediction.failed.sum()),
     )
@@ -137,6 +140,16 @@ def _uncalibrated(done: Reported, rows: np.ndarray) -> FloatArray | None:
     return np.where(prediction.failed[:, None], prediction.log_probs, raw)[rows]
 
 
+def _usable(done: Reported, rows: np.ndarray) -> Usable | None:
+    """What a single model with an absolute zero says of single responses; None for several, or another."""
+    [member, *more], [prediction, *_] = done.predictor.members, done.prediction.members
+    scores = prediction.scores
+    if more or not isinstance(member, RunMember) or scores is None or not scores.grounded:
+        return None
+    both_bad = scores.both_bad(member.run.config.tie_link)
+    return Usable(usable(scores.reward_a), usable(scores.reward_b), both_bad).rows(rows)
+
+
 def _facts(done: Reported, battles: int) -> dict[str, Any]:
     members = done.predictor.members
     facts: dict[str, Any] = {"model": " + ".join(member.name for member in members)}
@@ -149,6 +162,7 @@ def _facts(done: Reported, battles: int) -> dict[str, Any]:
             "backbone": run.config.base_model,
             "encoding": f"{run.config.encoding}, {members[0].max_length} tokens",
             "ties": run.config.tie_link,
+            "outcomes": run.config.outcomes,
             "style head": style if members[0].has_style else "none",
             "calibration": run.calibration.method if members[0].options.calibrated else "none",
         }

@@ -28,6 +28,7 @@ from reward_model.report.numbers import (
 )
 from reward_model.report.quality_pictures import PICTURES
 from reward_model.report.quality_sections import NOTE, head_tiles, report_sections, surprising_section
+from reward_model.report.usable import describe_usable, usable_section
 from reward_model.report.verdict import verdict
 
 Figures = dict[str, Any]
@@ -45,6 +46,7 @@ def report_json(data: ReportData) -> Figures:
         "calibration": describe_calibration(data, resampling),
         "confusion": describe_confusion(data),
         "slices": describe_slices(data, resampling),
+        "usable": describe_usable(data.usable, data.battles, data.groups, resampling),
         "audit": data.audit,
         "audit_style_off": data.audit_style_off,
         "ranking": describe_ranking(data),
@@ -55,7 +57,9 @@ def report_json(data: ReportData) -> Figures:
 
 def render_report(data: ReportData, figures: Figures) -> str:
     """The page as HTML. figures: as `report_json` gives them for the same data."""
-    sections = [*report_sections(figures), *audit_sections(figures), surprising_section(figures, data.battles)]
+    usable = [usable_section(figures["usable"])] if figures["usable"] is not None else []
+    surprising = surprising_section(figures, data.battles)
+    sections = [*report_sections(figures), *usable, *audit_sections(figures), surprising]
     pictures = {name: draw(figures) for name, draw in {**PICTURES, **AUDIT_PICTURES}.items()}
     return render_page(
         title="Can this model be trusted?",

@@ -200,14 +200,20 @@ def surprising_section(figures: Figures, battles: datasets.Dataset) -> Section:
         names = [f" ({battle[f'model_{side}']})" if battle[f"model_{side}"] else "" for side in "ab"]
         voted = max(LABELS, key=lambda label: row["verdict"][label])
         said = {"A": "A wins", "B": "B wins", "tie": "a tie"}[voted]
+        usable = figures["usable"] and figures["usable"]["responses"][row["row"]]
+        shares = [f", usable {percent(share)}" for share in usable] if usable else ["", ""]
+        heads = [
+            f"{side}{name}: predicted to win {percent(row['predicted'][side])}{share}"
+            for side, name, share in zip("AB", names, shares, strict=True)
+        ]
         folds.append(
             Fold(
                 f"{place}. {_excerpt(battle['prompt'])}",
                 f"people: {said}; the model gave it {percent(row['predicted'][voted])}",
                 [
                     ("Prompt", _text(battle["prompt"])),
-                    (f"A{names[0]}: predicted to win {percent(row['predicted']['A'])}", _text(battle["response_a"])),
-                    (f"B{names[1]}: predicted to win {percent(row['predicted']['B'])}", _text(battle["response_b"])),
+                    (heads[0], _text(battle["response_a"])),
+                    (heads[1], _text(battle["response_b"])),
                 ],
             )
         )

@@ -140,6 +140,7 @@ def load_run_model(run: RunDirectory, options: LoadOptions) -> LoadedModel:
             tie_bias=0.0,
             sources=len(run.config.sources),
             grade_levels=run.config.grade_levels,
+            zero=0.0 if run.config.outcomes == "four" else None,
         )
         set_pad_token(model, tokenizer)
         if is_adapter:

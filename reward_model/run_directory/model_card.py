@@ -73,6 +73,14 @@ copy by its name.""",
     "joint": "The joint encoding gives no reward of one response, so it is no reward function for reinforcement learning. "
     "Train with the separate encoding for that.",
 }
+_ZERO = (
+    " Both-bad is an outcome of its own. It counts as a tie among the three. A reward above 0 is that of a response that"
+    " people prefer to none (`model.usable`)."
+)
+_NAMES = (
+    " It reads the names of the two models, so it is a teacher: it predicts battles whose models are known, and teaches a"
+    " student that reads no names."
+)
 _CARD = """---
 {front_matter}
 ---
@@ -80,7 +88,7 @@ _CARD = """---
 # Tie-aware reward model
 
 The model predicts which of two chat responses people prefer, or that they vote for a tie: P(A), P(B), P(tie).
-Backbone: {base_name}. Encoding: {encoding}, tie link: {tie_link}, at most {max_length} tokens a text, {style}.
+Backbone: {base_name}. Encoding: {encoding}, tie link: {tie_link}, at most {max_length} tokens a text, {style}.{zero}
 
 ## Intended use
 
@@ -158,6 +166,7 @@ def model_card(
         base_name=_escaped(base),
         encoding=config.encoding,
         tie_link=config.tie_link,
+        zero=(_ZERO if config.outcomes == "four" else "") + (_NAMES if config.show_models else ""),
         max_length=config.max_length,
         style="with a style head" if config.style else "no style head",
         figures=figures_section(metrics),

@@ -15,6 +15,7 @@ from arena_data.schema import LABELS
 from arena_data.style.features import STYLE_VERSION
 from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
 from arena_data.transcripts.truncation import TRUNCATION_VERSION
+from reward_model.model.four_outcomes import OUTCOMES
 from reward_model.tokens.encodings import ENCODINGS
 
 CONFIG, STYLE, CALIBRATION = "reward_config.json", "style_head.safetensors", "calibration.json"
@@ -32,23 +33,27 @@ MODEL_FILES = {
     "full": ("config.json", "model.safetensors"),
 }
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("encoding", "tie_link", "base_model", "model_type", "score_module"), (str,)),
+    **dict.fromkeys(("encoding", "tie_link", "outcomes", "base_model", "model_type", "score_module"), (str,)),
     **dict.fromkeys(
         ("max_length", "grade_levels", "transcript_version", "truncation_version", "style_version"), (int,)
     ),
-    **{"style": (bool,), "base_model_revision": (str, type(None)), "package_versions": (dict,)},
+    **dict.fromkeys(("style", "show_models"), (bool,)),
+    **{"base_model_revision": (str, type(None)), "package_versions": (dict,)},
     **dict.fromkeys(("labels", "sources"), (list,)),
 }
 # What this code can read. Other texts or features than those of training would give wrong numbers without a sign.
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "encoding": tuple(ENCODINGS),
     "tie_link": ("davidson", "rao_kupper"),
+    "outcomes": OUTCOMES,
     "model_type": tuple(MODEL_FILES),
     "labels": (list(LABELS),),
     "transcript_version": (TRANSCRIPT_VERSION,),
     "truncation_version": (TRUNCATION_VERSION,),
     "style_version": (STYLE_VERSION,),
 }
+# What runs of before an entry was written are.
+_EARLIER = {"outcomes": "three"}
 _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate", "datasets")
 
 
@@ -65,10 +70,12 @@ class RewardModelConfig:
     Args:
         encoding: `separate` or `joint`.
         tie_link: `davidson` or `rao_kupper`.
+        outcomes: `three`, or `four` where both-bad is one of them and rewards have an absolute zero.
         max_length: tokens that a text is truncated to.
         base_model: Hub id or directory of the backbone.
         model_type: `adapter` or `full`.
         score_module: module that holds the score layer, see `reward_model.model.score_layer.score_module_name`.
+        show_models: whether the names of the two models are written into what is read.
         style: whether there is a style head.
         sources: of battles from elsewhere, in the order of their offsets in the score layer.
         grade_levels: the most grades of a win that a source has; 0 without grades.
@@ -90,6 +97,8 @@ class RewardModelConfig:
     base_model_revision: str | None = None
     sources: list[str] = field(default_factory=list)
     grade_levels: int = 0
+    outcomes: str = "three"
+    show_models: bool = False
     labels: list[str] = field(default_factory=lambda: list(LABELS))
     transcript_version: int = TRANSCRIPT_VERSION
     truncation_version: int = TRUNCATION_VERSION
@@ -113,6 +122,7 @@ class RewardModelConfig:
         if not isinstance(stored, dict):
             raise ValueError(f"settings are a {type(stored).__name__}; expected an object")
         required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+        stored = _EARLIER | stored
         # A default for these would be the reader's own version, not the writer's.
         if missing := sorted((required | set(_ALLOWED)) - set(stored)):
             raise ValueError(f"settings lack {', '.join(missing)}")

@@ -29,7 +29,8 @@ class BattleCollator:
     """Rows of the training dataset to a batch of tensors.
 
     Each row has `input_ids_a`, `input_ids_b`, `index`, and maybe `labels` [3], `teacher` [3] (NaN where there is none),
-    `style_a` [F], `style_b` [F], `pair` [F + 1]; those of mixed sources also what `SOURCE_COLUMNS` names.
+    `both_bad` (NaN where it is not known), `style_a` [F], `style_b` [F], `pair` [F + 1]; those of mixed sources also what
+    `SOURCE_COLUMNS` names.
 
     Returns a dict of
         groups: list of {input_ids int64 [rows, longest], attention_mask int64 [rows, longest], row int64 [rows],
@@ -37,7 +38,7 @@ class BattleCollator:
             row = -1, so that every batch has the same number of groups.
             With `padding_free` one group of all rows end to end, see `reward_model.tokens.layout.lay_out`; where it
             `shares`, a battle's two rows are read from their common beginning on
-        labels, teacher: float32 [battles, 3]
+        labels, teacher: float32 [battles, 3]; both_bad: float32 [battles]
         style: float32 [2 * battles, F], pair: float32 [2 * battles, F + 1]
         source, grade, levels: int64 [battles]; tie_observed: bool [battles]; weight: float32 [battles]
         index: int64 [battles], the battles' places in the dataset
@@ -63,7 +64,7 @@ class BattleCollator:
             "index": torch.tensor([row["index"] for row in rows]),
         }
         batch["tokens"] = token_counts(batch)
-        for name in ("labels", "teacher"):
+        for name in ("labels", "teacher", "both_bad"):
             if name in rows[0]:
                 batch[name] = torch.tensor(np.array([row[name] for row in rows]), dtype=torch.float32)
         for name, dtype in SOURCE_COLUMNS.items():

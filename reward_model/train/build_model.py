@@ -31,6 +31,7 @@ def load_model(
     sources: int = 0,
     grade_levels: int = 0,
     needs_head: bool = False,
+    zero: float | None = None,
 ) -> Any:
     """A sequence classifier with one label and a TieAwareScore in place of its last linear layer.
 
@@ -59,7 +60,12 @@ def load_model(
         model, drawn_at_random = load_pretrained(AutoModelForSequenceClassification, name, new=head, **options)
         check_trains(model, name, adapters=bool(arguments.use_peft))
         layer = install_score_layer(
-            model, style_features=style_features, tie_bias=tie_bias, sources=sources, grade_levels=grade_levels
+            model,
+            style_features=style_features,
+            tie_bias=tie_bias,
+            sources=sources,
+            grade_levels=grade_levels,
+            zero=zero,
         )
         if f"{layer.stock_name}.weight" in drawn_at_random:
             if needs_head:

@@ -5,12 +5,16 @@ Style features stand on the scale of the training part, since that is all that a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 
+from arena_data.splits.both_bad import both_bad_of
+from arena_data.splits.training_parts import TrainingParts
 from arena_data.style.features import PAIR_FEATURES, RESPONSE_FEATURES, StyleArrays, style_arrays
+from arena_data.transcripts.model_names import with_model_names
 from reward_model.model.style_head import StyleScale
 from reward_model.tokens.encoding import BattleEncoder
 
@@ -47,6 +51,7 @@ class TrainingData:
     Args:
         scale: of the training part's style; None where the model has no style head.
         prior: float64 [3], the training part's shares of A, B and tie.
+        links: `arena_data.splits.linking.Links` as JSON, where the parts come with it.
     """
 
     train: TrainingPart
@@ -54,26 +59,37 @@ class TrainingData:
     calibration: TrainingPart
     scale: StyleScale | None
     prior: npt.NDArray[np.float64]
+    links: dict[str, Any] | None = None
 
 
 def training_data(
-    battles: Mapping[str, datasets.Dataset], encoder: BattleEncoder, *, style: bool, progress: bool = False
+    battles: Mapping[str, datasets.Dataset],
+    encoder: BattleEncoder,
+    *,
+    style: bool,
+    show_models: bool = False,
+    progress: bool = False,
 ) -> TrainingData:
     """Style counted, texts cut fairly and tokenised; no row is dropped.
 
     Args:
         battles: `train`, `validation` and `calibration`, all with verdicts.
         style: count the style features, for a style head.
+        show_models: write the models' names into what is read; verdicts, groups and style are of the battles as they are.
         progress: whether to show bars.
     """
+    read = {name: with_model_names(part) if show_models else part for name, part in battles.items()}
     counted = {name: style_of(part, progress=progress) if style else None for name, part in battles.items()}
     known = counted["train"]
     scale = None if known is None else StyleScale.of(known)
     parts = {
-        name: TrainingPart(part, training_rows(part, encoder, counted[name], scale, progress=progress), counted[name])
+        name: TrainingPart(
+            part, training_rows(read[name], encoder, counted[name], scale, progress=progress), counted[name]
+        )
         for name, part in battles.items()
     }
-    return TrainingData(**parts, scale=scale, prior=verdicts_of(battles["train"]).mean(axis=0))
+    links = battles.links.to_json() if isinstance(battles, TrainingParts) else None
+    return TrainingData(**parts, scale=scale, prior=verdicts_of(battles["train"]).mean(axis=0), links=links)
 
 
 def verdicts_of(battles: datasets.Dataset) -> npt.NDArray[np.float64]:
@@ -98,6 +114,7 @@ def training_rows(
     }
     if all(verdict is not None for verdict in battles["verdict"]):
         columns["labels"] = verdicts_of(battles).astype(np.float32).tolist()
+        columns["both_bad"] = both_bad_of(battles).astype(np.float32)
     teachers = battles["teacher"]
     if any(teacher is not None for teacher in teachers):
         columns["teacher"] = [teacher if teacher is not None else [float("nan")] * 3 for teacher in teachers]

@@ -56,6 +56,8 @@ def finish_run(
         metrics["source_weights"] = dict(zip(sources.names, sources.weights[1:], strict=True))
     # Prediction's answer for a row that cannot be scored.
     metrics["prior"] = data.prior.tolist()
+    if data.links is not None:
+        metrics["links"] = data.links
 
     model_type = "adapter" if arguments.use_peft else "full"
     if trainer.is_world_process_zero():
@@ -69,6 +71,8 @@ def finish_run(
         config = RewardModelConfig(
             encoding=trainer.args.encoding,
             tie_link=trainer.args.tie_link,
+            outcomes=trainer.args.outcomes,
+            show_models=trainer.args.show_models,
             max_length=int(trainer.args.max_length or 0),
             base_model=str(arguments.model_name_or_path),
             base_model_revision=arguments.model_revision if arguments.model_revision != "main" else None,

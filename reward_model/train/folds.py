@@ -73,6 +73,8 @@ def finish_folds(output_dir: str, num_folds: int, battles: datasets.Dataset) -> 
     _average_model(folders, Path(output_dir), MODEL_FILES[runs[0].config.model_type][-1])
     heads = [run.style for run in runs if run.style is not None]
     metrics = figures | {"prior": prior.tolist(), "folds": num_folds, "figures_of": "out-of-fold predictions"}
+    if "links" in runs[0].metrics:
+        metrics["links"] = runs[0].metrics["links"]
     write_run(output_dir, runs[0].config, _average_style(heads) if heads else None, fitted, metrics, [])
     return figures
 

@@ -63,7 +63,10 @@ class StyleData(NamedTuple):
 
 
 class StyleFit(NamedTuple):
-    """Weights for a TieAwareScore: style_reward [F], pair [F + 1] (style_tie, then similarity) and the tie bias."""
+    """Weights for a TieAwareScore: style_reward [F], pair [F + 1] (style_tie, then similarity) and the tie bias.
+
+    With both-bad as an outcome also the absolute zero (`reward_model.train.four_start`).
+    """
 
     style_reward: torch.Tensor
     pair: torch.Tensor
@@ -73,6 +76,7 @@ class StyleFit(NamedTuple):
     penalty: float
     log_loss: float
     from_centre: bool = False
+    zero: torch.Tensor | None = None
 
     def copy_to(self, score: TieAwareScore) -> None:
         """Raises: ValueError for a score layer without style features."""
@@ -87,6 +91,8 @@ class StyleFit(NamedTuple):
                 score.source_bias.copy_(self.source_bias)
             if score.grade_bias is not None:
                 score.grade_bias.copy_(self.grade_bias.view_as(score.grade_bias))
+            if score.zero is not None and self.zero is not None:
+                score.zero.copy_(self.zero)
 
 
 def fit_style(

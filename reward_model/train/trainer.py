@@ -25,6 +25,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from reward_model.model.batch_rewards import batch_rewards
 from reward_model.model.device import compute_on, keep_one_device
+from reward_model.model.four_outcomes import four_loss
 from reward_model.model.losses import loss_of_readings
 from reward_model.model.margins import margins
 from reward_model.model.packed.cpu_memory import keep_freed_memory
@@ -73,6 +74,7 @@ class TieRewardTrainer(CheckpointTrainer):
         keep_one_device(args)
         compute_on(args.device)
         self.encoding = encoding_named(args.encoding)
+        self._grounded_link = args.tie_link if args.outcomes == "four" else None
         collator = BattleCollator(processing_class.pad_token_id, self.encoding)
         super().__init__(model=model, args=args, data_collator=collator, processing_class=processing_class, **kwargs)
         if args.device.type == "cpu":
@@ -105,7 +107,8 @@ class TieRewardTrainer(CheckpointTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         names = ["input_ids_a", "input_ids_b", "index", "labels", "teacher", "style_a", "style_b", "pair"]
-        self._signature_columns = [*names, *SOURCE_COLUMNS]
+        known = ["both_bad"] if self._grounded_link is not None else []
+        self._signature_columns = [*names, *known, *SOURCE_COLUMNS]
 
     def _loader(self, dataset: Any, batch_tokens: int, shuffle: bool) -> BattleLoader:
         lengths = np.stack([np.asarray(dataset["length_a"]), np.asarray(dataset["length_b"])], axis=1)
@@ -179,7 +182,7 @@ class TieRewardTrainer(CheckpointTrainer):
         Whether the loss is finite is asked once an optimizer step (`DeviceFigures`): every question makes a GPU wait.
         """
         rewards = self.rewards(model, inputs)
-        margin, tie_strength = margins(rewards, self.encoding)
+        margin, tie_strength = margins(rewards, self.encoding, self._grounded_link)
         log_probs = log_probabilities(margin, tie_strength, self.args.tie_link)
         labels = inputs["labels"]
         options: dict[str, Any] = {
@@ -188,13 +191,16 @@ class TieRewardTrainer(CheckpointTrainer):
             "teacher_weight": self.args.teacher_weight,
             "teacher_temperature": self.args.teacher_temperature,
         }
-        readings = self.encoding.readings(rewards[..., 0].unbind(), rewards[..., 1].unbind())
-        if "source" in inputs:
+        if self._grounded_link is not None:
+            loss = four_loss(rewards, labels, inputs["both_bad"], self._grounded_link, **options)
+        elif "source" in inputs:
+            readings = self.encoding.readings(rewards[..., 0].unbind(), rewards[..., 1].unbind())
             sources = SourceInputs(*(inputs[name] for name in SourceInputs._fields))
             gaps = rewards[0, :, 2:] if rewards.shape[-1] > 2 else None
             loss = source_losses(readings, labels, self.args.tie_link, sources, gaps, **options)
             log_probs = as_observed(log_probs, sources.tie_observed)
         else:
+            readings = self.encoding.readings(rewards[..., 0].unbind(), rewards[..., 1].unbind())
             loss = loss_of_readings(readings, labels, self.args.tie_link, **options)
         if self.args.center_rewards_coefficient:
             loss = loss + self.args.center_rewards_coefficient * rewards[..., 0].sum(dim=0) ** 2
@@ -299,7 +305,8 @@ class TieRewardTrainer(CheckpointTrainer):
             with self._reading():
                 for batch in self._each(dataloader):
                     with torch.no_grad(), self.compute_loss_context_manager():
-                        margin, tie_strength = margins(self.rewards(model, batch), self.encoding)
+                        rewards = self.rewards(model, batch)
+                        margin, tie_strength = margins(rewards, self.encoding, self._grounded_link)
                     kept.append((batch["index"], margin.float(), tie_strength.float()))
         finally:
             model.train(was_training)

@@ -48,6 +48,8 @@ def make_run(
     model_type: str = "full",
     encoding: str = "separate",
     tie_link: str = "davidson",
+    outcomes: str = "three",
+    show_models: bool = False,
     style: bool = True,
     max_length: int = 300,
     calibration: Calibration | None = None,
@@ -71,7 +73,8 @@ def make_run(
         model.save_pretrained(backbone)
         tokenizer.save_pretrained(backbone)
     head = style_head(seed) if style else None
-    install_score_layer(model, style_features=len(RESPONSE_FEATURES) if style else 0, tie_bias=-0.3)
+    zero = 0.4 if outcomes == "four" else None
+    install_score_layer(model, style_features=len(RESPONSE_FEATURES) if style else 0, tie_bias=-0.3, zero=zero)
     set_pad_token(model, tokenizer)
     score_module = score_module_name(model)
     if model_type == "adapter":
@@ -100,6 +103,8 @@ def make_run(
     settings = RewardModelConfig(
         encoding=encoding,
         tie_link=tie_link,
+        outcomes=outcomes,
+        show_models=show_models,
         max_length=max_length,
         base_model=str(backbone) if model_type == "adapter" else "tiny",
         model_type=model_type,

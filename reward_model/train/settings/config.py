@@ -47,6 +47,8 @@ class TieRewardConfig(RewardConfig):
     Args:
         encoding: separate reads [prompt, A] and [prompt, B]; joint reads [prompt, A, B] in both orders.
         tie_link: how margin and tie strength become three probabilities.
+        outcomes: three, or four: both-bad is an outcome beside A, B and tie, which gives rewards an absolute zero.
+        show_models: write the two models' names into what is read, for a teacher; a student reads none.
         style: train a style head beside the reward, so that the reward does not learn length and format.
         grades: train on how clear a win is, where battles are graded (strength, preference_strength, margin).
         init_from: a run directory, or a one-label reward model, whose weights this run starts from.
@@ -66,6 +68,8 @@ class TieRewardConfig(RewardConfig):
 
     encoding: EncodingName = "separate"
     tie_link: Literal["davidson", "rao_kupper"] = "davidson"
+    outcomes: Literal["three", "four"] = "three"
+    show_models: bool = False
     style: bool = True
     grades: bool = True
     init_from: str | None = None

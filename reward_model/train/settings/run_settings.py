@@ -15,6 +15,7 @@ import datasets
 from trl import ModelConfig
 
 from arena_data.file_io import content_hash
+from arena_data.splits.linking import DEALER_VERSION
 from reward_model.train.settings.checks import engine_of
 from reward_model.train.settings.config import DataArguments, TieRewardConfig
 from reward_model.train.sources import ExtraBattles
@@ -70,7 +71,7 @@ WITHOUT_WEIGHT = frozenset(
 # They choose among the checkpoints, where the best one is taken.
 WEIGHT_BY_BEST = ("save_strategy", "save_steps")
 # Columns of the battles that training does not read. A file's name is in the first two where the file names none.
-_UNREAD_COLUMNS = ("id", "source", "oddities")
+_UNREAD_COLUMNS = ("id", "source", "session", "voter", "oddities")
 FILES = ("train_file", "eval_file", "extra_file")
 # Weights, settings, tokenizers and chat templates.
 _MODEL_FILES = (".safetensors", ".bin", ".gguf", ".json", ".model", ".txt", ".jinja")
@@ -101,6 +102,7 @@ def settings_of(
         | {"init_from": None if config.init_from is None else model_identity(config.init_from)},
         "battles": {name: battles_hash(part) for name, part in battles.items()},
         "extra": None if extra is None else [battles_hash(extra.battles), extra.source.tolist()],
+        "dealer": DEALER_VERSION,
         "engine": engine_of(config),
         "deepspeed": None if plugin is None else plugin.hf_ds_config.config,
         # Each is dealt its own batches.
@@ -115,6 +117,8 @@ def battles_hash(battles: datasets.Dataset) -> str:
     digest = hashlib.blake2b(digest_size=16)
     read = battles.select_columns([name for name in battles.column_names if name not in _UNREAD_COLUMNS])
     for row in read:
+        if not row.get("both_bad"):  # as in checkpoints of before it was read
+            row.pop("both_bad", None)
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -135,13 +139,13 @@ def model_identity(name: str) -> str:
 
 
 def differing_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """Names of the settings that are not the same in both."""
+    """Names of the settings that are not the same in both. The dealer of folds counts where it dealt other parts."""
     differing = []
     for group in [*settings, *(name for name in stored if name not in settings)]:
         old, new = stored.get(group), settings.get(group)
         if group in ("data", "trainer", "model") and isinstance(old, dict) and isinstance(new, dict):
             names = [*new, *(name for name in old if name not in new)]
             differing += [name for name in names if name not in old or name not in new or old[name] != new[name]]
-        elif old != new:
+        elif old != new and not (group == "dealer" and stored.get("battles") == settings.get("battles")):
             differing.append(group)
     return differing

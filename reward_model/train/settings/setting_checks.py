@@ -105,6 +105,13 @@ def check_honoured(config: TieRewardConfig, arguments: ModelConfig) -> None:
     _check_model_flags(arguments)
     if config.neftune_noise_alpha is not None and config.padding_free:
         raise ModelError("neftune_noise_alpha is scaled by the length of one text; add --padding_free false")
+    if config.outcomes == "four" and config.encoding != "separate":
+        raise ModelError(
+            f"outcomes four needs a reward of each response, which a {config.encoding} encoding has not; "
+            "use --encoding separate"
+        )
+    if config.outcomes == "four" and config.center_rewards_coefficient:
+        raise ModelError("center_rewards_coefficient pulls rewards away from the zero of outcomes four; leave it out")
     if config.load_best_model_at_end and str(config.metric_for_best_model).removeprefix("eval_") not in BEST_BY:
         raise ModelError(
             f"metric_for_best_model is {config.metric_for_best_model}; expected one of {', '.join(BEST_BY)}"

@@ -104,7 +104,7 @@ def test_bad_numbers_of_folds_are_refused(folds: int) -> None:
 
 
 def test_folds_of_fewer_prompts_than_folds_are_refused() -> None:
-    with pytest.raises(ValueError, match="the 1 different"):
+    with pytest.raises(ValueError, match="the 1 groups"):
         grouped_folds(battles_from([("a", "x", "y", A)] * 5), 2)
 
 

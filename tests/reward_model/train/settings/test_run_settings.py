@@ -34,7 +34,7 @@ _COUNTED = """
     ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph fsdp fsdp_config disable_dropout
     max_length center_rewards_coefficient activation_offloading encoding tie_link style batch_tokens eval_batch_tokens
     padding_free teacher_weight teacher_temperature adversarial_norm adversarial_start adversarial_parameters
-    score_learning_rate grades init_from
+    score_learning_rate grades init_from outcomes show_models
     """
 COUNTED = set(_COUNTED.split())
 
@@ -145,3 +145,19 @@ def test_a_backbone_is_its_files_wherever_they_lie(tmp_path: Path) -> None:
     (moved / "model.safetensors").write_bytes(b"WEIGHTS")
     assert identity(first) != identity(moved)
     assert identity(Path("someone/model")) == "someone/model"
+
+
+def test_another_dealer_of_folds_counts_where_it_dealt_other_parts(tmp_path: Path) -> None:
+    now = settings(tmp_path)
+    before = {name: value for name, value in now.items() if name != "dealer"}
+    assert now["dealer"] == 2 and differing_settings(before, now) == []
+    others = now | {"battles": {"train": "other"}}
+    assert differing_settings(before, others) == ["battles", "dealer"]
+
+
+def test_both_bad_counts_and_whoever_voted_does_not() -> None:
+    changed = rows()
+    changed[1]["voter"], changed[0]["session"], changed[0]["both_bad"] = "someone", "s", 0.0
+    assert battles_hash(dataset(changed)) == battles_hash(dataset(rows()))
+    changed[1]["both_bad"] = 0.5
+    assert battles_hash(dataset(changed)) != battles_hash(dataset(rows()))
