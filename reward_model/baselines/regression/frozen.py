@@ -32,6 +32,7 @@ from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS
 from reward_model.baselines.regression.sample import CLOSENESS, IntArray, Sample, sample_of
 from reward_model.baselines.regression.style import regression_features
 from reward_model.errors import ModelError
+from reward_model.model.device import named_device
 from reward_model.model.style_head import Scale, StyleScale
 
 ARRAYS, STATE = "frozen.safetensors", "state.json"
@@ -79,6 +80,7 @@ class Frozen(Baseline):
     kind: ClassVar[str] = "frozen"
     versions: ClassVar[dict[str, int]] = {"style": STYLE_VERSION, **TEXT_VERSIONS}
     takes_extra: ClassVar[bool] = True
+    reads_style: ClassVar[bool] = True
 
     model_name_or_path: str
     max_length: int = 256
@@ -100,6 +102,9 @@ class Frozen(Baseline):
         self.embedder, old = self._embedder(model_name_or_path), self.embedder
         self.embedder.cache_dir = old.cache_dir
 
+    def use_device(self, device: str) -> None:
+        self.embedder.device = named_device(device)
+
     def _embedder(self, name: str) -> Embedder:
         return Embedder(name, self.max_length, self.dtype, layer=self.layer, likelihood=self.likelihood)
 
@@ -120,9 +125,9 @@ class Frozen(Baseline):
         self.settings = settings
         self.weights = sample.fit(sample.ours, self._penalty(settings), settings.closeness)
 
-    def read(self, battles: datasets.Dataset) -> Read:
+    def read(self, battles: datasets.Dataset, counted: StyleArrays | None = None) -> Read:
         """Every text is read by the backbone, which takes long. Raises: ModelError for one that cannot be loaded."""
-        style = style_arrays(battles, progress=False)
+        style = counted or style_arrays(battles, progress=False)
         if not self.likelihood:
             a, b = self.embedder.sides(battles, self.pooling)
             return Read(a.astype(np.float64), b.astype(np.float64), style)
@@ -140,8 +145,17 @@ class Frozen(Baseline):
         return sample_of(battles, self.features(read), extra, self.features(self.read(extra)) if extra else None)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
-        features = self.features(self.read(battles))
+        return self.log_probabilities_with(battles, style_arrays(battles, progress=False))
+
+    def log_probabilities_with(self, battles: datasets.Dataset, style: StyleArrays) -> FloatArray:
+        features = self.features(self.read(battles, style))
         return davidson.log_probabilities(Design.plain(*features, len(self.sources)), self.weights)
+
+    def rewards(self, battles: datasets.Dataset) -> FloatArray:
+        """float64 [n]: how much the vector of each battle's A adds to its margin; style and likelihood are left out."""
+        vectors, _ = self.embedder.sides(battles, self.pooling)
+        rewards: FloatArray = self.side.apply(vectors.astype(np.float64)) @ self.weights.odd[-vectors.shape[1] :]
+        return rewards
 
     def features(self, read: Read) -> tuple[FloatArray, FloatArray]:
         """(odd [n, P], even [n, Q]): those of style first, then those of the vectors, as many as they are wide.
