@@ -78,7 +78,7 @@ RECIPES = {
         reads="style, and the vectors of a frozen all-MiniLM-L6-v2 over the first and last of 256 tokens",
         caution="a small model that knows topics and tone beside style; it tells how people tend to vote, "
         "not which response is right",
-        options={"model_name_or_path": "minilm", "max_length": 256, "dtype": "float32"},
+        options={"model_name_or_path": "minilm", "max_length": 256, "dtype": "float32", "pooling": "normalized"},
         extra=("mtbench_webgpt", "tulu_human_eval", "pandalm"),
         audited=60,
         weights="minilm",

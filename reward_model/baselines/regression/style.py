@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save
 
 from arena_data.file_io import json_object, read_json, write_bytes_atomically, write_json
 from arena_data.splits.folds import deal_folds
-from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
+from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays, style_of_texts
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.regression import davidson
@@ -104,6 +104,8 @@ class StyleRegression(Baseline):
         # Older files have the weight of extra battles in its place.
         self.settings = StyleSettings(state["penalty"], state.get("closeness", 0.0))
         self.sources = list(state["sources"])
+        if not np.isfinite(self.log_probabilities_of(style_of_texts([[""]], [[""]], [[""]]))).all():
+            raise ValueError("its weights are not finite")
 
     def _features(self, battles: datasets.Dataset) -> tuple[FloatArray, FloatArray]:
         return regression_features(self.scale, style_arrays(battles, progress=False))

@@ -49,7 +49,8 @@ def test_a_style_judge_prefers_an_answer_to_none_and_is_no_reward_to_train_on(ju
         "2. **Distance matters.** Twice as far away, the pull is a quarter as strong.\n\n"
         "So everything near the ground speeds up by about ten metres per second in every second of its fall."
     )
-    assert judge.compare("Why does it fall?", answer, "No.").a > 0.5
+    probabilities = judge.compare("Why does it fall?", answer, "No.")
+    assert probabilities.a > probabilities.b + 0.1
     rewards = judge.reward(["Why does it fall?"] * 2, [answer, "No."])
     assert rewards[0] > rewards[1]
     with pytest.raises(InputError, match="no reward to train on"):
