@@ -212,8 +212,8 @@ class Frozen(Baseline):
     def _check_shapes(self) -> None:
         """Raises: ValueError for arrays that do not fit together, or are not finite."""
         features = len(RESPONSE_FEATURES) + (LIKELIHOODS if self.likelihood else 0)
-        sides, vectors = np.zeros((1, features)), np.zeros((1, len(self.side.mean)))
-        read = Read(vectors, vectors, StyleArrays(sides, sides, np.zeros(1)))
+        sides, vectors = np.zeros((1, features), np.float32), np.zeros((1, len(self.side.mean)))
+        read = Read(vectors, vectors, StyleArrays(sides, sides, sides[:, 0]))
         design = Design.plain(*self.features(read), len(self.sources))
         if not np.isfinite(davidson.log_probabilities(design, self.weights)).all():
             raise ValueError("its weights are not finite")
