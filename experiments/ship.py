@@ -30,6 +30,7 @@ from experiments.judge_sources import SOURCES, file_of
 from reward_model.baselines.base import Baseline, FloatArray, StoredBaseline, class_of, verdicts_of
 from reward_model.baselines.classical.lengths import side_free
 from reward_model.baselines.regression.frozen import Frozen
+from reward_model.baselines.regression.style import StyleRegression
 from reward_model.baselines.training import without_prompts
 from reward_model.calibration import calibration
 from reward_model.pretrained.away import AwayRule, Situation
@@ -132,16 +133,17 @@ def ship(name: str, recipe: Recipe, folder: Path, data_dir: Path, cache_dir: Pat
 
     # 2. The judge.
     prior = side_free(verdicts.mean(axis=0))
+    baseline = fitted(battles)
     about = JudgeFile(
         name=name,
         reads=recipe.reads,
         caution=recipe.caution,
-        trained_on=trained_on(battles, recipe, studies),
+        trained_on=trained_on(battles, recipe, studies, baseline),
         away=AwayRule(tuple(prior.tolist()), recipe.situations),
         weights=recipe.weights,
     )
     whole = calibration.fit(raw, verdicts, groups.tolist())
-    judge = StoredBaseline(fitted(battles), whole, {}, about)
+    judge = StoredBaseline(baseline, whole, {}, about)
 
     # 3. Figures, and files.
     home = Home(battles, verdicts, groups, calibrated, prior)
@@ -187,8 +189,13 @@ def cross_calibrated(raw: FloatArray, verdicts: FloatArray, groups: np.ndarray, 
     return calibrated
 
 
-def trained_on(battles: datasets.Dataset, recipe: Recipe, studies: dict[str, datasets.Dataset]) -> tuple[Source, ...]:
+def trained_on(
+    battles: datasets.Dataset, recipe: Recipe, studies: dict[str, datasets.Dataset], baseline: Baseline
+) -> tuple[Source, ...]:
+    """The arena's battles, and the studies unless cross-validation gave them no weight."""
     own = Source("Chatbot Arena (lmsys-arena-human-preference-55k), a sample", len(battles), "Apache-2.0")
+    if isinstance(baseline, StyleRegression | Frozen) and not baseline.settings.extra_weight:
+        return (own,)
     others = [Source(SOURCES[study].title, len(studies[study]), SOURCES[study].licence) for study in recipe.extra]
     return (own, *others)
 
