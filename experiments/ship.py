@@ -21,6 +21,7 @@ from arena_data.errors import InputError
 from arena_data.file_io import write_atomically, write_json
 from arena_data.loading import load_battles
 from arena_data.quiet import quiet_datasets
+from arena_data.splits.extra_battles import rows_without_prompts
 from arena_data.splits.folds import drop_duplicates, grouped_folds
 from arena_data.style.features import style_arrays
 from benchmarks.leaderboard.systems import placed_battles, train_files
@@ -31,7 +32,6 @@ from reward_model.baselines.base import Baseline, FloatArray, StoredBaseline, cl
 from reward_model.baselines.classical.lengths import side_free
 from reward_model.baselines.regression.frozen import Frozen
 from reward_model.baselines.regression.style import StyleRegression
-from reward_model.baselines.training import without_prompts
 from reward_model.calibration import calibration
 from reward_model.pretrained.away import AwayRule, Situation
 from reward_model.pretrained.backbones import judge_backbone
@@ -116,7 +116,11 @@ def ship(name: str, recipe: Recipe, folder: Path, data_dir: Path, cache_dir: Pat
     make = partial(new_baseline, recipe, cache_dir)
 
     def fitted(rows: datasets.Dataset, *held_out: datasets.Dataset, without: str = "") -> Baseline:
-        extra = [without_prompts(studies[study], *held_out) for study in recipe.extra if study != without]
+        extra = [
+            studies[study].select(rows_without_prompts(studies[study], *held_out))
+            for study in recipe.extra
+            if study != without
+        ]
         baseline = make()
         baseline.fit(rows, drop_duplicates(datasets.concatenate_datasets(extra))[0] if extra else None)
         return baseline
