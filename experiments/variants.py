@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 
 from arena_data.splits.folds import deal_folds
-from arena_data.style.features import style_arrays
+from arena_data.style.features import StyleArrays, style_arrays
 from arena_data.transcripts.shortening import Keep
 from experiments.cross_reading import CrossReading
 from reward_model.baselines.base import FloatArray, class_of, verdicts_of
@@ -65,8 +65,8 @@ class FrozenVariant(Frozen):
         self.embedder.keep = self.keep
         self.second: davidson.Weights | None = None
 
-    def read(self, battles: datasets.Dataset) -> Read:
-        read = super().read(battles)
+    def read(self, battles: datasets.Dataset, counted: StyleArrays | None = None) -> Read:
+        read = super().read(battles, counted)
         if self.without == "vectors":
             return read._replace(a=np.zeros_like(read.a), b=np.zeros_like(read.b))
         if self.without == "likelihood":

@@ -1,4 +1,4 @@
-"""A reward model in three lines of Python, from a run directory or from the Hub.
+"""A reward model in three lines of Python: a run directory, a repository on the Hub, or a judge that ships.
 
     model = RewardModel.from_pretrained("user/name")
     model.reward("What is 2 + 2?", "4.")                    # -0.31: comparable between responses to one prompt
@@ -6,32 +6,31 @@
     model.usable("What is 2 + 2?", "4.")                    # 0.93, of a run with --outcomes four
 
 One text or a list of them; a text is a string, or the turns of a conversation in a list. Scores are those of `predict.py`:
-the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run.
+the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run. What takes long to
+import is imported by what needs it, so that `from_pretrained("arena-style")` answers at once.
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import InputError
-from arena_data.reading.conversations import as_messages, turns
-from arena_data.reading.in_memory import Text, make_battles
-from reward_model.errors import ScoringError
-from reward_model.model.four_outcomes import usable
-from reward_model.predict.member import Job, MemberOptions, MemberPrediction
-from reward_model.predict.run_member import RunMember
-from reward_model.run_directory.load_model import LoadOptions
-from reward_model.run_directory.reading import read_run
+from arena_data.reading.cleaning import Text
+from reward_model.baselines.base import is_baseline
+from reward_model.predict.text_scorer import STYLE_ALONE, Errors, TextScorer
+from reward_model.pretrained.judges import JUDGES, judge_folder
+
+if TYPE_CHECKING:
+    from reward_model.predict.run_texts import RunTexts
 
 # What a published run consists of; a repository may hold more, and pickles among it.
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 
 FloatArray = npt.NDArray[np.float64]
-Errors = Literal["raise", "nan"]
 
 
 class Probabilities(NamedTuple):
@@ -43,11 +42,19 @@ class Probabilities(NamedTuple):
 
 
 class RewardModel:
-    """A trained run, ready to score. Made by `from_pretrained`."""
+    """A run, a baseline or a judge that ships, ready to score. Made by `from_pretrained`."""
 
-    def __init__(self, member: RunMember):
-        self.member = member
-        self.plain = member.sharing(style=False)
+    def __init__(self, scorer: TextScorer):
+        self.scorer = scorer
+
+    @property
+    def run(self) -> "RunTexts":
+        """The run. Raises: InputError where the model is a baseline or a judge that ships."""
+        from reward_model.predict.run_texts import RunTexts
+
+        if not isinstance(self.scorer, RunTexts):
+            raise InputError("is no trained run", file=self.scorer.name, expected="a run directory")
+        return self.scorer
 
     @classmethod
     def from_pretrained(
@@ -64,23 +71,38 @@ class RewardModel:
         style: bool = True,
         calibrated: bool = True,
     ) -> "RewardModel":
-        """Opens a run and loads its model.
+        """Opens a run and loads its model; or opens a judge.
 
         Args:
-            name: a run directory, or the `user/name` of one on the Hub.
+            name: a directory of a run or a baseline, the `user/name` of a run on the Hub, `arena-style` or `arena-minilm`.
             revision, token: of the Hub.
             base_model: directory or Hub id of the backbone, in the place of the one that the run names.
             device, dtype, merge: as `reward_model.run_directory.load_model.LoadOptions` says.
             batch_tokens: tokens of a batch, padding included; measured on the device if None.
             style, calibrated: whether `compare` knows what style does to votes, and is calibrated.
 
+        A baseline or a judge takes `base_model`, `device` and `calibrated`; it has no style, dtype or revision to choose.
+
         Raises: InputError or ModelError, one line, for what is not there or cannot be used.
         """
+        folder = judge_folder(name) or Path(name)
+        if is_baseline(folder):
+            if not style or revision is not None or dtype not in ("auto", "float32"):
+                raise InputError(
+                    "a baseline keeps its style and its dtype, and has no revision",
+                    file=os.fspath(name),
+                    fix="leave out style, dtype and revision",
+                )
+            from reward_model.predict.baseline_texts import BaselineTexts
+
+            return cls(BaselineTexts(folder, base_model, device, calibrated))
+        from reward_model.predict.run_texts import RunTexts
+        from reward_model.run_directory.load_model import LoadOptions
+        from reward_model.run_directory.reading import read_run
+
         load = LoadOptions(base_model=base_model, dtype=dtype, device=device, merge=merge)
-        options = MemberOptions(load=load, batch_tokens=batch_tokens, style=style, calibrated=calibrated)
-        # Half the bias of position would stay in a joint model that reads one order.
-        member = RunMember(read_run(_directory(name, revision, token)), options).sharing(swap_average=1.0)
-        return cls(member)
+        run = read_run(_directory(name, revision, token))
+        return cls(RunTexts.of(run, load, batch_tokens=batch_tokens, style=style, calibrated=calibrated))
 
     @overload
     def reward(  # type: ignore[overload-overlap]  # a str is a sequence
@@ -94,7 +116,8 @@ class RewardModel:
     ) -> float | FloatArray:
         """The reward of each response, float64 [n], or of one: higher is better, among responses to the same prompt.
 
-        What style explains is left out, as a policy trained on it should not learn length and lists. Where the run has
+        What style explains is left out, as a policy trained on it should not learn length and lists. `arena-style` knows
+        nothing else: its reward is how far people would prefer the response's style to an average one. Where the run has
         both-bad as an outcome, 0 is where half of such responses, of average style, are usable: a threshold for
         best-of-n and for reinforcement learning.
 
@@ -104,14 +127,9 @@ class RewardModel:
         Raises: ScoringError for the first response that cannot be scored; InputError for a joint encoding, which knows no
             reward of one response.
         """
-        if not self.member.encoding.scores_responses:
-            raise InputError(
-                f"a {self.member.encoding.name} encoding has no reward of one response; use compare, or train with separate"
-            )
+        _check_errors(errors)
         prompts, responses = _lists(prompt, response)
-        scores = self.predicted(self.plain, errors, prompts, responses, responses).scores
-        assert scores is not None
-        rewards = scores.reward_a
+        rewards = self.scorer.rewards(prompts, responses, errors)
         return float(rewards[0]) if isinstance(prompt, str) else rewards
 
     @overload
@@ -134,12 +152,9 @@ class RewardModel:
         Raises: InputError for a run without both-bad as an outcome; ScoringError as `reward`.
         Source: `reward_model.model.four_outcomes`.
         """
-        if not self.member.is_grounded:
-            raise InputError("the run knows no absolute zero", fix="train with --outcomes four, or use reward")
+        _check_errors(errors)
         prompts, responses = _lists(prompt, response)
-        scores = self.predicted(self.member, errors, prompts, responses, responses).scores
-        assert scores is not None
-        shares = usable(scores.reward_a)
+        shares = self.run.usable(prompts, responses, errors)
         return float(shares[0]) if isinstance(prompt, str) else shares
 
     @overload
@@ -171,9 +186,9 @@ class RewardModel:
 
         Raises: ScoringError for the first battle that cannot be scored. The class prior is never an answer.
         """
-        prediction = self.predicted(self.member, errors, *_lists(prompt, response_a, response_b))
-        probabilities = np.exp(prediction.log_probs)
-        probabilities[prediction.failed] = np.nan
+        _check_errors(errors)
+        prompts, responses_a, responses_b = _lists(prompt, response_a, response_b)
+        probabilities = self.scorer.probabilities(prompts, responses_a, responses_b, errors)
         return Probabilities(*map(float, probabilities[0])) if isinstance(prompt, str) else probabilities
 
     def trl_reward(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
@@ -183,33 +198,20 @@ class RewardModel:
         by `arena_data.reading.conversations.turns`: a system message is part of the first user turn, content may be a list
         of parts, and tool calls are part of the answer.
 
-        Raises: ValueError for messages of another form; otherwise as `reward`.
+        Raises: InputError for a judge of style alone, which would teach length and lists; ValueError for messages of another
+            form; otherwise as `reward`.
         Source: https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function.
         """
+        if self.scorer.reward_note == STYLE_ALONE:
+            raise InputError("judges style alone, and is no reward to train on", file=self.scorer.name)
         pairs = [_turns(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
         rewards = self.reward([prompt for prompt, _ in pairs], [response for _, response in pairs])
         return [float(reward) for reward in rewards]
 
-    def predicted(self, member: RunMember, errors: Errors, *texts: Sequence[Text]) -> MemberPrediction:
-        """What a member says of texts: prompts, responses A, responses B.
 
-        Args:
-            member: `self.member`, or `self.plain`, which leaves style out.
-            errors: as for `compare`; with `nan` the log-probabilities of what failed are the class prior's.
-
-        Raises: ScoringError where a battle has failed, unless NaN is asked for; ValueError for other `errors`.
-        """
-        if errors not in get_args(Errors):
-            raise ValueError(f"errors is {errors!r}; expected 'raise' or 'nan'")
-        prediction = member.predict(Job(make_battles(*texts)))
-        if errors == "raise" and prediction.failed.any():
-            failed = np.flatnonzero(prediction.failed)
-            why = member.first_error or "its scores are not finite, or its text cannot be tokenised"
-            raise ScoringError(
-                f"text {failed[0]} of {len(prediction.failed)} (counted from 0) cannot be scored: {why}"
-                f"{f'; {len(failed)} failed in all' if len(failed) > 1 else ''}"
-            )
-        return prediction
+def _check_errors(errors: str) -> None:
+    if errors not in get_args(Errors):
+        raise ValueError(f"errors is {errors!r}; expected 'raise' or 'nan'")
 
 
 def _directory(name: str | os.PathLike[str], revision: str | None, token: str | None) -> Path:
@@ -218,7 +220,11 @@ def _directory(name: str | os.PathLike[str], revision: str | None, token: str | 
         return Path(name)
     text = os.fspath(name)
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
-        raise InputError("no such run directory", file=text, expected="a directory, or user/name on the Hub")
+        raise InputError(
+            "no such run directory",
+            file=text,
+            expected=f"a directory, user/name on the Hub, or one of {', '.join(JUDGES)}",
+        )
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -243,6 +249,8 @@ def _lists(*texts: str | Sequence[Text]) -> list[Sequence[Text]]:
 
 def _turns(prompt: Any, completion: Any) -> tuple[Text, Text]:
     """The turns of the prompt and of the answers, of TRL's plain or conversational form, as training reads them."""
+    from arena_data.reading.conversations import as_messages, turns  # brings pyarrow
+
     if isinstance(prompt, str) and isinstance(completion, str):
         return [prompt], [completion]
     asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt

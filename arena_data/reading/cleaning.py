@@ -7,6 +7,9 @@ from a cached dataset as well as from a fresh one.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+# One turn, or the turns of a conversation, oldest first.
+Text = str | Sequence[str | None]
+
 ODDITIES = {
     "null_turn": "a turn was null; read as an empty text",
     "empty_prompt": "the prompt holds no text",
@@ -51,6 +54,11 @@ def clean(text: str | None, oddities: set[str]) -> str:
 def clean_turns(turns: Sequence[str | None], oddities: set[str]) -> list[str]:
     """At least one turn, each cleaned."""
     return [clean(turn, oddities) for turn in turns] if turns else [clean(None, oddities)]
+
+
+def clean_texts(texts: Sequence[Text]) -> list[list[str]]:
+    """The turns of each text, cleaned."""
+    return [clean_turns([text] if isinstance(text, str) else text, set()) for text in texts]
 
 
 def is_blank(turns: Sequence[str]) -> bool:

@@ -7,11 +7,9 @@ import datasets
 import pyarrow as pa
 
 from arena_data.reading.builder import group_of
-from arena_data.reading.cleaning import clean_turns, is_blank
+from arena_data.reading.cleaning import Text, clean_turns, is_blank
 from arena_data.schema import FEATURES
 
-# One turn, or the turns of a conversation, oldest first.
-Text = str | Sequence[str | None]
 _SCHEMA = FEATURES.arrow_schema  # made anew whenever it is asked for
 
 

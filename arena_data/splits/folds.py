@@ -8,17 +8,19 @@ a hash of the seed and the group, not a random generator's or the file's, so the
 whatever the library version, the platform or the order of rows.
 """
 
+from __future__ import annotations
+
 import hashlib
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import numpy.typing as npt
 
-from arena_data.reading.verdicts import voted
+if TYPE_CHECKING:
+    import datasets
 
 IntArray = npt.NDArray[np.int64]
 FOLDS = 5
@@ -33,6 +35,11 @@ def drop_duplicates(battles: datasets.Dataset) -> tuple[datasets.Dataset, int]:
     People's verdicts alone are averaged where there is one; where there is none, the teachers' mean is the verdict too.
     How much of them said that both are bad is averaged with them.
     """
+    # A second to import; the rest of this module does without them.
+    import datasets
+
+    from arena_data.reading.verdicts import voted
+
     first: dict[bytes, int] = {}
     votes: dict[int, list[Sequence[float]]] = defaultdict(list)
     teachers: dict[int, list[Sequence[float]]] = defaultdict(list)

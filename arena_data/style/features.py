@@ -14,22 +14,20 @@ length features are explained in `arena_data.style.lengths`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log1p
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-import joblib
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
 from arena_data.errors import InputError
-from arena_data.style.lengths import LENGTH_FEATURES, LENGTH_NOTES, length_features
+from arena_data.style.lengths import LENGTH_FEATURES, LENGTH_NOTES, LengthSummary, length_values, summarise
+from arena_data.style.markup import count_markup
 from arena_data.style.phrases import names_itself, pleads_being_an_ai, praises_itself, refuses
-from arena_data.style.words import EMOJI, lower, split_words
+from arena_data.style.words import lower, split_words
 
 if TYPE_CHECKING:
     import datasets
@@ -76,17 +74,6 @@ FEATURE_NOTES: dict[str, str] = {
     "similarity": "Words (with repeats) that the two responses share, over their mean number of words, 0 to 1.",
 }
 
-# Markup.
-_BULLETS = frozenset("-*+•‣◦▪●○–·・")
-_TIGHT_BULLETS = frozenset("•▪●・")
-_NUMBERED = re.compile(
-    r"[(（]?(?:\d{1,3}(?:[.)](?=[\s*_])|[、．）])|[a-zA-Z]\)(?=\s)|[一二三四五六七八九十]{1,3}[、．.)）])|[①-⑳]"
-)
-_HEADING = re.compile(r"#{1,6}[ \t]")
-_BOLD = re.compile(r"\*\*(?=\S)[^*\n]++\*\*|<(?:b|strong)>", re.IGNORECASE)
-_INLINE_CODE = re.compile(r"(`++)[^`\n]++\1")
-_QUESTIONS = "?？؟՞⁇"
-_EXCLAMATIONS = "!！‼"
 # Nobody sees these, and str.strip() leaves some: NUL, zero-width characters, byte order marks, variation selectors.
 _INVISIBLE = " \t\r\n\f\v\0\u00a0\u00ad\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\u3000\ufe0f\ufeff"
 
@@ -101,54 +88,46 @@ def _beyond_latin(turns: Sequence[str]) -> float:
     return _share(beyond, sum(map(len, turns)))
 
 
-def _count_lines(turn: str, counts: Counter[str]) -> str:
-    """Count what a line's beginning tells into `counts`; return the text outside code blocks."""
-    prose: list[str] = []
-    fence = ""
-    for line in turn.splitlines():
-        line = line.strip()
-        if not line:
-            continue
-        counts["lines"] += 1
-        marker = line[:3]
-        if marker in ("```", "~~~") and fence in ("", marker):
-            counts["code_blocks"] += not fence
-            # A fence that closes on its own line (```x = 1```) leaves nothing open.
-            fence = "" if fence or marker in line[3:] else marker
-        elif fence:
-            counts["code_lines"] += 1
-        else:
-            prose.append(line)
-            first, second = line[0], line[1:2]
-            if first in _BULLETS and (second.isspace() or (second and first in _TIGHT_BULLETS)):
-                counts["bullets"] += 1
-            elif first == "#":
-                counts["headings"] += _HEADING.match(line) is not None
-            elif "|" in line and "-" in line and not line.strip("|-: \t"):
-                # Every table has one row of dashes, under its header.
-                counts["tables"] += 1
-            else:
-                counts["numbered"] += _NUMBERED.match(line) is not None
-    counts["prose_lines"] += len(prose)
-    counts["repeated_lines"] += len(prose) - len(set(prose))
-    return "\n".join(prose)
+class _Prompt(NamedTuple):
+    """What both responses to a prompt are measured by."""
+
+    turns: int
+    lengths: LengthSummary
+    beyond_latin: float
+
+    @staticmethod
+    def of(prompt: Turns | None) -> _Prompt:
+        turns = _texts(prompt)
+        return _Prompt(len(turns), summarise(list(map(len, turns))), _beyond_latin(turns))
 
 
-def _count_turn(turn: str, counts: Counter[str]) -> None:
+class _Response(NamedTuple):
+    """A response's turns, the same in lower case, and the words of each: read once, counted for several features."""
+
+    turns: list[str]
+    lowered: list[str]
+    words: list[list[str]]
+
+    @staticmethod
+    def of(response: Turns | None) -> _Response:
+        turns = _texts(response)
+        lowered = list(map(lower, turns))
+        return _Response(turns, lowered, list(map(split_words, lowered)))
+
+    def word_counts(self) -> Counter[str]:
+        counts = Counter(self.words[0] if self.words else ())
+        for words in self.words[1:]:
+            counts.update(words)
+        return counts
+
+
+def _count_turn(turn: str, lowered: str, words: list[str], counts: Counter[str]) -> None:
     visible = turn.strip(_INVISIBLE)
     if not visible:
         counts["empty"] += 1
         return
     counts["unfinished"] += visible[-1].isalpha() or visible[-1] in ",，、"
-    prose = _count_lines(turn, counts)
-    counts["bold"] += sum(1 for _ in _BOLD.finditer(prose)) if "**" in prose or "<" in prose else 0
-    counts["inline_code"] += sum(1 for _ in _INLINE_CODE.finditer(prose)) if "`" in prose else 0
-    counts["questions"] += sum(map(prose.count, _QUESTIONS))
-    counts["exclamations"] += sum(map(prose.count, _EXCLAMATIONS))
-    counts["emoji"] += 0 if turn.isascii() else sum(1 for _ in EMOJI.finditer(turn))
-
-    lowered = lower(turn)
-    words = split_words(lowered)
+    count_markup(turn, counts)
     counts["words"] += len(words)
     four_grams = max(0, len(words) - 3)
     counts["four_grams"] += four_grams
@@ -159,13 +138,35 @@ def _count_turn(turn: str, counts: Counter[str]) -> None:
     counts["self_naming"] += names_itself(lowered)
 
 
-_TURN_SHARES = ("refusal", "disclaimer", "self_naming", "self_praise", "unfinished")
+_LOGGED = tuple(name.removeprefix("log_") for name in _STYLE_NOTES if name.startswith("log_"))
 
 
 def _texts(turns: Turns | None) -> list[str]:
     if isinstance(turns, str):
         raise TypeError("expected a list of turns, found one string; write [text] for a single turn")
     return [turn or "" for turn in turns or ()]
+
+
+def _features(prompt: _Prompt, response: _Response) -> list[float]:
+    """In the order of `RESPONSE_FEATURES`."""
+    counts: Counter[str] = Counter()
+    for turn in zip(*response, strict=True):
+        _count_turn(*turn, counts)
+    turns = max(len(response.turns), 1)
+    expected = max(prompt.turns, turns)
+    return [
+        *length_values(prompt.lengths, summarise(list(map(len, response.turns)))),
+        *[log1p(counts[name]) for name in _LOGGED],
+        counts["refusal"] / turns,
+        counts["disclaimer"] / turns,
+        counts["self_naming"] / turns,
+        counts["self_praise"] / turns,
+        (counts["empty"] + expected - len(response.turns)) / expected,
+        counts["unfinished"] / turns,
+        _share(counts["repeated_lines"], counts["prose_lines"]),
+        _share(counts["repeated_four_grams"], counts["four_grams"]),
+        abs(_beyond_latin(response.turns) - prompt.beyond_latin),
+    ]
 
 
 def response_features(prompt: Turns, response: Turns) -> Float32Array:
@@ -181,20 +182,7 @@ def response_features(prompt: Turns, response: Turns) -> Float32Array:
     Raises:
         TypeError: a string in place of a list of turns.
     """
-    asked, answered = _texts(prompt), _texts(response)
-    counts: Counter[str] = Counter()
-    for turn in answered:
-        _count_turn(turn, counts)
-    turns = max(len(answered), 1)
-    expected = max(len(asked), turns)
-    features = length_features(asked, answered)
-    features |= {name: log1p(counts[name.removeprefix("log_")]) for name in _STYLE_NOTES if name.startswith("log_")}
-    features |= {name: counts[name] / turns for name in _TURN_SHARES}
-    features["empty"] = (counts["empty"] + expected - len(answered)) / expected
-    features["repeated_lines"] = _share(counts["repeated_lines"], counts["prose_lines"])
-    features["repeated_four_grams"] = _share(counts["repeated_four_grams"], counts["four_grams"])
-    features["other_script"] = abs(_beyond_latin(answered) - _beyond_latin(asked))
-    return np.array([features[name] for name in RESPONSE_FEATURES], dtype=np.float32)
+    return np.array(_features(_Prompt.of(prompt), _Response.of(response)), dtype=np.float32)
 
 
 def similarity(response_a: Turns, response_b: Turns) -> float:
@@ -203,14 +191,15 @@ def similarity(response_a: Turns, response_b: Turns) -> float:
     Exactly symmetric, between 0 and 1, 1 for equal texts; case and order play no part. Where neither has a word
     (only punctuation) they are alike if their texts are equal.
     """
-    texts_a, texts_b = _texts(response_a), _texts(response_b)
-    words_a = Counter(word for turn in texts_a for word in split_words(lower(turn)))
-    words_b = Counter(word for turn in texts_b for word in split_words(lower(turn)))
+    return _similarity(_Response.of(response_a), _Response.of(response_b))
+
+
+def _similarity(a: _Response, b: _Response) -> float:
+    words_a, words_b = a.word_counts(), b.word_counts()
     total = words_a.total() + words_b.total()
     if total == 0:
-        return float("\n".join(texts_a).strip(_INVISIBLE) == "\n".join(texts_b).strip(_INVISIBLE))
-    smaller, larger = sorted((words_a, words_b), key=len)
-    return 2 * sum(min(count, larger[word]) for word, count in smaller.items() if word in larger) / total
+        return float("\n".join(a.turns).strip(_INVISIBLE) == "\n".join(b.turns).strip(_INVISIBLE))
+    return 2 * sum([min(words_a[word], words_b[word]) for word in words_a.keys() & words_b.keys()]) / total
 
 
 @dataclass(frozen=True)
@@ -238,11 +227,17 @@ _CHUNK = 512
 _FEW_CHUNKS = 4
 
 
-def _style_of_chunk(prompt: list[Any], response_a: list[Any], response_b: list[Any]) -> StyleArrays:
-    shape = (len(prompt), len(RESPONSE_FEATURES))
-    features_a = [response_features(*turns) for turns in zip(prompt, response_a, strict=True)]
-    features_b = [response_features(*turns) for turns in zip(prompt, response_b, strict=True)]
-    alike = [similarity(*turns) for turns in zip(response_a, response_b, strict=True)]
+def style_of_texts(
+    prompts: Iterable[Turns | None], responses_a: Iterable[Turns | None], responses_b: Iterable[Turns | None]
+) -> StyleArrays:
+    """Style features of texts in memory, each a list of turns, as many of each. Raises: TypeError for a string."""
+    features_a, features_b, alike = [], [], []
+    for prompt, response_a, response_b in zip(prompts, responses_a, responses_b, strict=True):
+        asked, a, b = _Prompt.of(prompt), _Response.of(response_a), _Response.of(response_b)
+        features_a.append(_features(asked, a))
+        features_b.append(_features(asked, b))
+        alike.append(_similarity(a, b))
+    shape = (len(alike), len(RESPONSE_FEATURES))
     return StyleArrays(
         a=np.array(features_a, dtype=np.float32).reshape(shape),
         b=np.array(features_b, dtype=np.float32).reshape(shape),
@@ -264,14 +259,18 @@ def style_arrays(battles: datasets.Dataset, *, num_proc: int | None = None, prog
     for column in _COLUMNS:
         if column not in battles.column_names:
             raise InputError("missing column", column=column, found=battles.column_names, expected="battles")
+    # Half a second to import; a few texts in memory do without them.
+    import joblib
+    from tqdm.auto import tqdm
+
     starts = range(0, len(battles), _CHUNK)
     if num_proc is None:
         num_proc = joblib.cpu_count() if len(starts) > _FEW_CHUNKS else 1
     # joblib's workers are started afresh (safe with threads and GPUs) and never run the caller's script again.
     chunks = joblib.Parallel(n_jobs=num_proc, return_as="generator")(
-        joblib.delayed(_style_of_chunk)(*map(battles[start : start + _CHUNK].get, _COLUMNS)) for start in starts
+        joblib.delayed(style_of_texts)(*map(battles[start : start + _CHUNK].get, _COLUMNS)) for start in starts
     )
-    parts = [_style_of_chunk([], [], [])]
+    parts = [style_of_texts([], [], [])]
     with tqdm(total=len(battles), desc="style features", unit="battle", disable=not progress) as bar:
         for part in chunks:
             parts.append(part)

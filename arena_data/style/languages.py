@@ -4,12 +4,18 @@ Only what can be told without a model: the script a text is written in, and a ha
 words. A text with too few words has no language.
 """
 
-import re
+from __future__ import annotations
 
-import datasets
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 import regex
 
 from arena_data.style.words import lower, split_words
+
+if TYPE_CHECKING:
+    import datasets
 
 _SCRIPTS = {
     "Japanese": r"[\p{Hiragana}\p{Katakana}]",
@@ -48,12 +54,25 @@ def languages_of(battles: datasets.Dataset) -> tuple[list[str], bool]:
     recorded = battles["language"][:]
     if any(language is not None for language in recorded):
         return [language or "not recorded" for language in recorded], True
+    return guessed_languages_of(battles), False
+
+
+def guessed_languages_of(battles: datasets.Dataset) -> list[str]:
+    """The language of each battle by its texts alone."""
     guessed = []
     for batch in battles.select_columns(["prompt", "response_a", "response_b"]).iter(batch_size=1024):
-        for sides in zip(batch["prompt"], batch["response_a"], batch["response_b"], strict=True):
-            texts = [" ".join((turn or "")[:_READ] for turn in (turns or [])[:4])[:_READ] for turns in sides]
-            guessed.append(guess_language(" ".join(texts)))
-    return guessed, False
+        guessed += guess_languages(batch["prompt"], batch["response_a"], batch["response_b"])
+    return guessed
+
+
+def guess_languages(*columns: Iterable[Sequence[str | None] | None]) -> list[str]:
+    """The language of each battle. columns: prompts, responses A, responses B, each text a list of turns."""
+    guessed = []
+    for sides in zip(*columns, strict=True):
+        texts = [" ".join((turn or "")[:_READ] for turn in (turns or [])[:4])[:_READ] for turns in sides]
+        # In the order of the alphabet, so that exchanging A and B changes nothing.
+        guessed.append(guess_language(" ".join([texts[0], *sorted(texts[1:])])))
+    return guessed
 
 
 def reads_as_english(text: str) -> bool:

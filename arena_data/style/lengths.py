@@ -60,6 +60,9 @@ def summarise(lengths: Sequence[int]) -> LengthSummary:
     """
     if not lengths:
         return LengthSummary(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    if len(lengths) == 1:
+        only = float(lengths[0])
+        return LengthSummary(only, only, only, only, 0.0, only)
     count, total = len(lengths), sum(lengths)
     ordered = sorted(lengths)
     mean = total / count
@@ -73,28 +76,32 @@ def _thousands(characters: float) -> float:
     return max(-LIMIT_THOUSANDS, min(LIMIT_THOUSANDS, characters / 1000))
 
 
-def length_features(prompt: Sequence[str], response: Sequence[str]) -> dict[str, float]:
-    """The fourteen length features of one response, by the names and in the order of `LENGTH_FEATURES`.
+def length_values(asked: LengthSummary, own: LengthSummary) -> list[float]:
+    """The fourteen length features of one response, in the order of `LENGTH_FEATURES`.
 
     Args:
-        prompt: the user's turns; any number.
-        response: the model's turns; any number, which need not be the prompt's.
+        asked: lengths of the user's turns; any number.
+        own: lengths of the model's turns; any number, which need not be the prompt's.
     """
-    own = summarise([len(turn) for turn in response])
-    asked = summarise([len(turn) for turn in prompt])
-    return {
-        "length_sum": _thousands(own.total),
-        "length_mean": _thousands(own.mean),
-        "length_max": _thousands(own.maximum),
-        "length_log_sum": math.log1p(own.total),
-        "length_log_mean": math.log1p(own.mean),
-        "length_log_max": math.log1p(own.maximum),
-        "length_median": _thousands(own.median),
-        "length_deviation": _thousands(own.deviation),
-        "length_effective_mean": _thousands(own.effective_mean),
-        "length_sum_over_prompt": _thousands(own.total - asked.total),
-        "length_mean_over_prompt": _thousands(own.mean - asked.mean),
-        "length_max_over_prompt": _thousands(own.maximum - asked.maximum),
-        "length_median_over_prompt": _thousands(own.median - asked.median),
-        "length_effective_mean_over_prompt": _thousands(own.effective_mean - asked.effective_mean),
-    }
+    return [
+        _thousands(own.total),
+        _thousands(own.mean),
+        _thousands(own.maximum),
+        math.log1p(own.total),
+        math.log1p(own.mean),
+        math.log1p(own.maximum),
+        _thousands(own.median),
+        _thousands(own.deviation),
+        _thousands(own.effective_mean),
+        _thousands(own.total - asked.total),
+        _thousands(own.mean - asked.mean),
+        _thousands(own.maximum - asked.maximum),
+        _thousands(own.median - asked.median),
+        _thousands(own.effective_mean - asked.effective_mean),
+    ]
+
+
+def length_features(prompt: Sequence[str], response: Sequence[str]) -> dict[str, float]:
+    """The same of the texts of a prompt's and of a response's turns, by their names."""
+    values = length_values(summarise(list(map(len, prompt))), summarise(list(map(len, response))))
+    return dict(zip(LENGTH_FEATURES, values, strict=True))

@@ -16,13 +16,31 @@ def _phrases(text: str) -> tuple[str, ...]:
     return tuple(phrase.strip() for line in text.strip().splitlines() for phrase in line.split(";"))
 
 
-_REFUSAL_HEADS = _phrases("i cannot; i can't; i can not; unable to; not able to; i won't; i will not; i must decline")
+class _Phrases:
+    """Substrings to look for; those of Latin letters alone in a text of such letters, which is quick to ask."""
+
+    def __init__(self, phrases: Sequence[str]):
+        self.every = tuple(phrases)
+        self.ascii = tuple(phrase for phrase in phrases if phrase.isascii())
+
+    def in_text(self, lowered: str) -> bool:
+        # A loop takes half as long as `any` over a generator.
+        for phrase in self.ascii if lowered.isascii() else self.every:  # noqa: SIM110
+            if phrase in lowered:
+                return True
+        return False
+
+
+_REFUSAL_HEADS = _Phrases(
+    _phrases("i cannot; i can't; i can not; unable to; not able to; i won't; i will not; i must decline")
+)
 _REFUSAL = re.compile(
     r"\bi must decline|\b(?:i (?:cannot|can't|can not|won't|will not)|i(?:'m| am) (?:unable|not able) to) "
     r"(?:\w{1,12} ){0,3}(?:assist|help (?:you\b|with|in\b|to\b)|provide|fulfill?|comply|answer|generate|create|engage"
     r"|discuss|participate|support|condone|promote|write|share|offer|access|browse|complete|continue|respond|give)"
 )
-_REFUSALS = _phrases("""
+_REFUSALS = _Phrases(
+    _phrases("""
     against my programming; violates my guidelines; i'm sorry, but i can't; i'm sorry, but i cannot
     无法提供; 无法回答; 不能提供; 不能回答; 我无法; 抱歉，我不能; 無法提供; 無法回答; 我無法
     no puedo ayudar; no puedo proporcionar; no puedo cumplir; no puedo responder; lo siento, pero no puedo
@@ -34,7 +52,9 @@ _REFUSALS = _phrases("""
     お答えできません; お手伝いできません; 提供できません; 対応できません; お答えすることはできません
     도와드릴 수 없; 제공할 수 없; 답변할 수 없
 """)
-_DISCLAIMERS = _phrases("""
+)
+_DISCLAIMERS = _Phrases(
+    _phrases("""
     as an ai language model; as an ai assistant; as an artificial intelligence; as an ai model; as an ai,
     as a large language model; as a language model; i'm just an ai; i am just an ai; i'm an ai; i am an ai
     作为一个人工智能; 作为一个ai; 作为ai; 作为人工智能; 作为一个语言模型; 作为一名ai; 作為一個人工智能; 作為一個ai
@@ -47,7 +67,9 @@ _DISCLAIMERS = _phrases("""
     aiとして; ai言語モデル; 言語モデルとして
     ai 언어 모델; 인공지능으로서
 """)
-_PRAISE = _phrases("""
+)
+_PRAISE = _Phrases(
+    _phrases("""
     my answer is the best; my answer is better; my answer is superior; my answer is clearly
     my response is the best; my response is better; my response is superior; my response is clearly
     this is the best answer; this is the best response; this answer is the best; this response is the best
@@ -57,6 +79,7 @@ _PRAISE = _phrases("""
     我的回答是最好; 我的回答更好; 请选择我的; mi respuesta es la mejor; ma réponse est la meilleure
     meine antwort ist die beste; minha resposta é a melhor; la mia risposta è la migliore; мой ответ лучш
 """)
+)
 
 # Self-naming: a model or its maker, named in a sentence that speaks of the speaker.
 _MODELS = _phrases("""
@@ -71,7 +94,7 @@ _MAKERS = _phrases("""
     databricks; stability ai; tsinghua; inflection; moonshot; zhipu; perplexity; hugging face; laion
     阿里; 百度; 清华; 智谱
 """)
-_NAMES = _MODELS + _MODELS_WITHOUT_ARTICLE + _MAKERS
+_NAMES = _Phrases(_MODELS + _MODELS_WITHOUT_ARTICLE + _MAKERS)
 _NAME = re.compile(
     rf"(?<![a-z])(?:(?:chat-?)?(?:{'|'.join(_MODELS)})|(?<!\ba )(?<!\ban )(?:{'|'.join(_MODELS_WITHOUT_ARTICLE)})"
     rf"|(?P<maker>{'|'.join(_MAKERS)}))(?![a-z])"
@@ -99,29 +122,25 @@ _SENTENCE_END = re.compile(r"[.!?。！？\n]")
 _WINDOW, _MENTIONS = 120, 200
 
 
-def _has_any(lowered: str, phrases: Sequence[str]) -> bool:
-    return any(phrase in lowered for phrase in phrases)
-
-
 def refuses(lowered: str) -> bool:
     """Whether a turn holds a stock phrase of refusal, in any of ten languages."""
-    said = _has_any(lowered, _REFUSAL_HEADS) and _REFUSAL.search(lowered) is not None
-    return said or _has_any(lowered, _REFUSALS)
+    said = _REFUSAL_HEADS.in_text(lowered) and _REFUSAL.search(lowered) is not None
+    return said or _REFUSALS.in_text(lowered)
 
 
 def pleads_being_an_ai(lowered: str) -> bool:
     """Whether a turn pleads being an AI, as in "as an AI language model"."""
-    return _has_any(lowered, _DISCLAIMERS)
+    return _DISCLAIMERS.in_text(lowered)
 
 
 def praises_itself(lowered: str) -> bool:
     """Whether a turn praises this answer, or asks to be chosen over the other."""
-    return _has_any(lowered, _PRAISE)
+    return _PRAISE.in_text(lowered)
 
 
 def names_itself(lowered: str) -> bool:
     """Whether one of a turn's first 200 mentions of a model or a maker is a self-reference, within its own sentence."""
-    if not _has_any(lowered, _NAMES):
+    if not _NAMES.in_text(lowered):
         return False
     for mention, name in enumerate(_NAME.finditer(lowered)):
         if mention == _MENTIONS:

@@ -15,19 +15,27 @@ from __future__ import annotations
 import importlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import datasets
 import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_json
+from arena_data.style.languages import guessed_languages_of
 from reward_model.calibration.calibration import Calibration
+from reward_model.pretrained.backbones import judge_backbone
+from reward_model.pretrained.judge_file import JudgeFile, read_judge
 from reward_model.run_directory.settings import BASELINE, CALIBRATION, METRICS
+
+if TYPE_CHECKING:
+    import datasets
+
+    from arena_data.style.features import StyleArrays
+    from reward_model.pretrained.away import Languages
 
 # kind: (where it is, what it is). Imported only when it is asked for.
 KINDS: dict[str, tuple[str, str]] = {
@@ -74,6 +82,8 @@ class Baseline(ABC):
     versions: ClassVar[Mapping[str, int]] = {}
     # Whether `fit` can use battles of other sources; see `fit`.
     takes_extra: ClassVar[bool] = False
+    # Whether it reads style features, which may have been counted already; see `log_probabilities_with`.
+    reads_style: ClassVar[bool] = False
     # Of `reward_model.calibration.calibration`.
     calibration_method: ClassVar[str] = "auto"
 
@@ -90,6 +100,10 @@ class Baseline(ABC):
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
         """float64 [n, 3], finite: log P(A), log P(B), log P(tie), uncalibrated. Needs no verdicts."""
 
+    def log_probabilities_with(self, battles: datasets.Dataset, style: StyleArrays) -> FloatArray:
+        """`log_probabilities` of battles whose style features are counted already; only where `reads_style`."""
+        raise NotImplementedError(f"{self.kind} reads no style features")
+
     @abstractmethod
     def save_state(self, directory: Path) -> None:
         """Writes what was learned into a directory that exists."""
@@ -100,6 +114,9 @@ class Baseline(ABC):
 
     def use_backbone(self, model_name_or_path: str) -> None:  # noqa: B027
         """Reads with this copy of its backbone, where it keeps none of its own."""
+
+    def use_device(self, device: str) -> None:  # noqa: B027
+        """Reads its backbone on this device, where it has one. Raises: ModelError for a device that is not there."""
 
     def save(
         self,
@@ -127,11 +144,26 @@ class Baseline(ABC):
 
 @dataclass(frozen=True)
 class StoredBaseline:
-    """What `read_baseline` found."""
+    """What `read_baseline` found. judge: only of one that ships with the package."""
 
     baseline: Baseline
     calibration: Calibration
     metrics: dict[str, Any]
+    judge: JudgeFile | None = None
+
+    def predict(self, battles: datasets.Dataset, style: Callable[[], StyleArrays], calibrated: bool) -> FloatArray:
+        """float64 [n, 3]. style: counts the battles' style features, asked only where they are read."""
+        if self.baseline.reads_style:
+            raw = self.baseline.log_probabilities_with(battles, style())
+        else:
+            raw = self.baseline.log_probabilities(battles)
+        raw = np.asarray(raw, dtype=np.float64)
+        return self.finished(raw, style, lambda: guessed_languages_of(battles)) if calibrated else raw
+
+    def finished(self, raw: FloatArray, style: Callable[[], StyleArrays], languages: Languages) -> FloatArray:
+        """Calibrated, and drawn towards the prior where a judge is away from home."""
+        log_probs = self.calibration.apply(raw)
+        return log_probs if self.judge is None else self.judge.away.apply(log_probs, style(), languages)
 
 
 def class_of(kind: str) -> type[Baseline]:
@@ -174,7 +206,24 @@ def read_baseline(directory: str | os.PathLike[str]) -> StoredBaseline:
             f"cannot be read as a {about['kind']} baseline: {error}", file=folder, fix="train it again"
         ) from error
     calibration = read_json(folder / CALIBRATION, Calibration.from_json)
-    return StoredBaseline(baseline, calibration, read_json(folder / METRICS, json_object))
+    return StoredBaseline(baseline, calibration, read_json(folder / METRICS, json_object), read_judge(folder))
+
+
+def open_baseline(
+    directory: str | os.PathLike[str], base_model: str | None = None, device: str | None = None
+) -> StoredBaseline:
+    """`read_baseline`, ready to predict: with this copy of its backbone, or where a judge finds its own.
+
+    Raises: InputError or ModelError, one line.
+    """
+    stored = read_baseline(directory)
+    if stored.judge is not None and stored.judge.weights:
+        base_model = str(judge_backbone(stored.judge.weights, base_model))
+    if base_model:
+        stored.baseline.use_backbone(base_model)
+    if device:
+        stored.baseline.use_device(device)
+    return stored
 
 
 def verdicts_of(battles: datasets.Dataset) -> FloatArray:

@@ -25,6 +25,7 @@ from reward_model.calibration.calibration import Calibration
 from reward_model.cli.flags import command_parser, loading_of, parse_command
 from reward_model.evaluation.probabilities import FloatArray, row_losses
 from reward_model.predict.labelled_rows import log_probs_of, read_labelled
+from reward_model.pretrained.judges import judge_folder
 from reward_model.run_directory.settings import BASELINE, BLEND, CALIBRATION, CONFIG
 
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
             f"{len(options.out_of_fold)} files out of fold for {len(options.members)} members; one each is needed"
         )
     for member in options.members:
-        if not Path(member).exists():
+        if not Path(member).exists() and not judge_folder(member):
             raise InputError("is not there", file=member, expected="a run, a baseline or a CSV file of probabilities")
         if Path(member, BLEND).is_file():
             raise InputError("is a blend", file=member, expected="its members, to be weighed with the others")
@@ -77,8 +78,9 @@ def as_predicted(member: str, log_probs: FloatArray) -> FloatArray:
 
 
 def stored_name(member: str, folder: Path) -> str:
-    """An absolute path as it is, another one as seen from the blend's folder, so that both can be moved together."""
-    return member if os.path.isabs(member) else os.path.relpath(member, folder)
+    """An absolute path or the name of a judge that ships as it is, another path as seen from the blend's folder, so that
+    both can be moved together."""
+    return member if os.path.isabs(member) or judge_folder(member) else os.path.relpath(member, folder)
 
 
 def summary(blend: Blend, members: Sequence[str], alone: Sequence[float]) -> str:

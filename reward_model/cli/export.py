@@ -13,7 +13,7 @@ from reward_model.quiet import quiet_transformers
 def parser() -> CommandParser:
     command = CommandParser(prog="arena-reward export", description=__doc__.splitlines()[0])
     add = command.add_argument
-    add("directory", metavar="D", help="run directory")
+    add("directory", metavar="D", help="run directory, a frozen baseline of normalized vectors, or arena-minilm")
     add("--output", metavar="D", help="directory to write (default: the run directory's name with -export)")
     add("--base_model", metavar="D", help="directory or Hub id of the backbone (default: the one that the run names)")
     add("--dtype", choices=sorted(TOLERANCES), default="float32", help="dtype of the exported weights")

@@ -1,5 +1,5 @@
-"""What `--model` may name, behind one method: a directory of a run, a baseline, a blend or a wrapped stock model, or a file
-of probabilities or verdicts.
+"""What `--model` may name, behind one method: a directory of a run, a baseline, a blend or a wrapped stock model, a file
+of probabilities or verdicts, or the name of a judge that ships.
 
 Opening a member reads its settings only, so that what is missing is said before a model is loaded.
 """
@@ -20,6 +20,7 @@ from reward_model.predict.member import Job, Member, MemberOptions, MemberPredic
 from reward_model.predict.run_member import RunMember
 from reward_model.predict.stock_member import StockMember
 from reward_model.predict.verdict_file import is_verdict_file, read_verdicts
+from reward_model.pretrained.judges import judge_folder
 from reward_model.run_directory.reading import read_run
 from reward_model.run_directory.settings import BLEND, CONFIG, STOCK
 from reward_model.run_directory.stock import is_stock_directory, looks_like_hub_id, not_calibrated, read_wrapped
@@ -53,10 +54,11 @@ def open_judge(path: str, options: MemberOptions) -> Member:
 
 
 def _named(path: str) -> Path:
-    """The path. Raises: InputError for an empty name, which Python would take for the working directory."""
+    """The path, or where the judge of that name lies. Raises: InputError for an empty name, which Python would take for
+    the working directory."""
     if not path.strip():
         raise InputError("the name of a model is empty", expected="a run, a baseline, a blend or a CSV file")
-    return Path(path)
+    return judge_folder(path) or Path(path)
 
 
 def check_options(members: Sequence[Member], given: Sequence[MemberOptions]) -> None:
@@ -94,16 +96,15 @@ class BaselineMember:
     swap_exact = True
 
     def __init__(self, folder: Path, options: MemberOptions):
-        from reward_model.baselines.base import read_baseline
+        from reward_model.baselines.base import open_baseline
 
-        self.name, self.folder = folder.name, folder
-        self.stored, self.calibrated = read_baseline(folder), options.calibrated
-        if options.load.base_model:
-            self.stored.baseline.use_backbone(options.load.base_model)
+        self.folder, self.calibrated = folder, options.calibrated
+        self.stored = open_baseline(folder, options.load.base_model, options.load.device)
+        self.name = self.stored.judge.name if self.stored.judge else folder.name
 
     def predict(self, job: Job) -> MemberPrediction:
         try:
-            log_probs = np.asarray(self.stored.baseline.log_probabilities(job.battles), dtype=np.float64)
+            log_probs = self.stored.predict(job.battles, lambda: job.style, self.calibrated)
             if not np.isfinite(log_probs).all():
                 raise ValueError("its probabilities are not finite")
         except (InputError, ModelError):
@@ -111,7 +112,7 @@ class BaselineMember:
         except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
             # What was learned may be of the right form and make no sense.
             raise InputError(f"cannot predict: {one_line(error)}", file=self.folder, fix="train it again") from error
-        return MemberPrediction.whole(self.stored.calibration.apply(log_probs) if self.calibrated else log_probs)
+        return MemberPrediction.whole(log_probs)
 
     def work(self, job: Job) -> None:
         """Nothing: it is quick, and the main process does it."""
@@ -123,11 +124,11 @@ class BlendMember:
     def __init__(self, folder: Path, options: MemberOptions):
         self.name, self.calibrated = folder.name, options.calibrated
         self.blend = read_json(folder / BLEND, Blend.from_json)
-        paths = [folder / name for name in self.blend.members]  # one that is absolute stays so
+        paths = [member_path(folder, name) for name in self.blend.members]
         for path in paths:
-            if (path / BLEND).is_file():
-                raise InputError("has a blend among its members", file=folder / BLEND, found=str(path))
-        self.members = [open_member(str(path), options) for path in paths]
+            if Path(path, BLEND).is_file():
+                raise InputError("has a blend among its members", file=folder / BLEND, found=path)
+        self.members = [open_member(path, options) for path in paths]
 
     @property
     def swap_exact(self) -> bool:
@@ -184,8 +185,14 @@ def files_read(path: str) -> list[Path]:
     files = [file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".csv", ".html")]
     if (folder / BLEND).is_file():
         for name in read_json(folder / BLEND, Blend.from_json).members:
-            files += files_read(str(folder / name))
+            files += files_read(member_path(folder, name))
     return files
+
+
+def member_path(folder: Path, name: str) -> str:
+    """A blend's member, seen from the blend's folder; a judge that ships by its name."""
+    path = folder / name  # one that is absolute stays so
+    return name if judge_folder(name) and not path.exists() else str(path)
 
 
 def check_rewards(members: list[Member]) -> None:

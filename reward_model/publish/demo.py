@@ -64,9 +64,9 @@ def make_page(model: RewardModel) -> Any:
                 a = gr.Textbox(EXAMPLE[1], label="Response A", lines=8, elem_id="response_a")
                 b = gr.Textbox(EXAMPLE[2], label="Response B", lines=8, elem_id="response_b")
             style = gr.Checkbox(
-                model.member.run.style is not None,
+                model.run.member.run.style is not None,
                 label="Style: people’s votes as they are, with what they give to length and format",
-                interactive=model.member.run.style is not None,
+                interactive=model.run.member.run.style is not None,
                 elem_id="style",
             )
             button = gr.Button("Compare", variant="primary", elem_id="compare")
@@ -97,7 +97,7 @@ def report_page(model: RewardModel, path: str | None, check: Check, folder: Path
     battles = load_battles(path, cache_dir=str(folder / "cache"))
     check_labels(battles, Path(path).name)
     battles = battles.select(range(min(len(battles), MOST_BATTLES)))
-    predictor, job = Predictor([model.member]), Job(battles, check=check)
+    predictor, job = Predictor([model.run.member]), Job(battles, check=check)
     done = Reported(job, predictor, predictor.run(job))
     peers, left_out = simple_peers(battles.select(labelled(battles)), predictor.members, check=check)
     data = report_data(done, peers, AUDITED_BATTLES, left_out)

@@ -41,12 +41,12 @@ class Comparison:
 
 def compare(model: RewardModel, prompt: str, a: str, b: str, *, style: bool) -> Comparison:
     """Reads a battle in both orders. Raises: ScoringError where a text cannot be scored."""
-    member = model.member if style else model.plain
-    prediction = model.predicted(member, "raise", [prompt, prompt], [a, b], [b, a])
+    member = model.run.member if style else model.run.plain
+    prediction = model.run.predicted(member, "raise", [prompt, prompt], [a, b], [b, a])
     scores = prediction.scores
     assert scores is not None  # a run always has them
     first, second = (Probabilities(*map(float, row)) for row in np.exp(prediction.log_probs))
-    head = model.member.run.style if style else None
+    head = model.run.member.run.style if style else None
     contributions, tie = style_contributions(head, prompt, a, b) if head else ([], 0.0)
     both = usable([scores.reward_a[0], scores.reward_b[0]]).tolist() if scores.grounded else None
     margin, tie_strength = float(scores.margin[0]), float(scores.tie_strength[0])

@@ -7,7 +7,7 @@ so that stock code that applies the template and tokenises without special token
 
 Stock pooling takes the last token that is not the pad token, whatever the attention mask says: where a conversation ends in
 the pad token, another token is made the pad token. The export is loaded as a stranger would and must agree with the adapter
-on real battles, else nothing is written.
+on real battles, else nothing is written. Of a frozen judge `reward_model.publish.frozen_export` makes such a model.
 
 Source: https://huggingface.co/docs/trl/grpo_trainer#passing-both-vllm-and-custom-reward-functions for how TRL reads it.
 """
@@ -15,10 +15,11 @@ Source: https://huggingface.co/docs/trl/grpo_trainer#passing-both-vllm-and-custo
 import gc
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -31,11 +32,14 @@ from arena_data.file_io import check_output_folder, make_readable, write_atomica
 from arena_data.loading import load_battles
 from arena_data.transcripts.rendering import conversation, plain_text
 from reward_model.api import RewardModel
+from reward_model.baselines.base import is_baseline, open_baseline
 from reward_model.errors import ModelError
 from reward_model.model.backbone import dtype_named, set_pad_token
 from reward_model.model.score_layer import find_score_layer
 from reward_model.predict.stock_rewards import stock_rewards
+from reward_model.pretrained.judges import judge_folder
 from reward_model.publish.chat_template import export_template, plain_export_template
+from reward_model.publish.frozen_export import check_frozen, stock_model
 from reward_model.run_directory.load_model import LoadOptions, load_run_model
 from reward_model.run_directory.model_card import shown_name
 from reward_model.run_directory.reading import RunDirectory, is_complete, read_run
@@ -83,7 +87,7 @@ def export(
     """Writes the export, whole or not at all.
 
     Args:
-        directory: a complete run directory, separate encoding.
+        directory: a complete run directory, separate encoding; or a frozen baseline, `arena-minilm` among them.
         output: the directory to make.
         base_model: of the backbone, in the place of the one that the run names.
         dtype: float32, bfloat16 or float16; the score layer is stored in it too.
@@ -93,10 +97,10 @@ def export(
     Raises: InputError or ModelError, one line, also where the export does not agree with the adapter.
     """
     target = Path(output)
-    run = _checked(directory, target, base_model)
+    source = _source(directory, target, base_model)
     dtype_named(dtype)
-    fitting = _fitting(run, battles if battles is not None else load_battles(SAMPLE).select(range(64)))
-    reference = RewardModel.from_pretrained(run.directory, base_model=base_model, device=device, dtype="float32")
+    fitting = _fitting(source, battles if battles is not None else load_battles(SAMPLE).select(range(64)))
+    reference = RewardModel.from_pretrained(source.folder, base_model=base_model, device=device, dtype="float32")
     prompts, sides = list(fitting["prompt"]), [list(fitting[f"response_{side}"]) for side in "ab"]
     expected = np.stack([reference.reward(prompts, responses) for responses in sides])
     del reference
@@ -105,7 +109,8 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         made = Path(temporary) / "made"
-        threshold = _save(run, made, base_model, dtype)
+        stock = source.model()
+        _save(stock, made, source.max_length, dtype)
         found = np.stack([stock_rewards(made, prompts, responses, device) for responses in sides])
         agreement = _agreement(expected[0] - expected[1], found[0] - found[1], dtype)
         if not agreement.difference <= agreement.tolerance:
@@ -114,12 +119,45 @@ def export(
                 f"{agreement.tolerance:g}; nothing was written{'' if dtype == 'float32' else ', try --dtype float32'}"
             )
         write_json(made / CHECK, asdict(agreement))
-        write_atomically(made / "README.md", _card(run, agreement, base_model, threshold))
+        write_atomically(made / "README.md", _card(source, agreement, stock.threshold))
         make_readable(made.iterdir(), like=made / CHECK)
         if target.exists():
             target.rename(Path(temporary) / "replaced")
         made.rename(target)
     return agreement
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is exported.
+
+    Args:
+        folder: of the run or the judge.
+        tokenizer: directory of the tokenizer.
+        base_model: directory or Hub id of the backbone.
+        max_length: tokens of a conversation.
+        model: loads the stock model and its tokenizer, on the CPU, in float32.
+    """
+
+    folder: Path
+    tokenizer: str
+    base_model: str
+    max_length: int
+    model: "Callable[[], _Stock]"
+
+
+def _source(directory: str | os.PathLike[str], target: Path, base_model: str | None) -> _Source:
+    folder = judge_folder(directory) or Path(directory)
+    if is_baseline(folder):
+        baseline = check_frozen(open_baseline(folder, base_model).baseline, folder)
+        name = baseline.embedder.name
+        check_output_folder(target, folder, name, own=CHECK)
+        return _Source(
+            folder, name, name, baseline.max_length, lambda: _Stock(stock_model(baseline), load_tokenizer(name))
+        )
+    run = _checked(directory, target, base_model)
+    base, length = base_model or run.config.base_model, run.config.max_length
+    return _Source(run.directory, str(run.directory), base, length, lambda: _merged(run, base_model))
 
 
 def _checked(directory: str | os.PathLike[str], target: Path, base_model: str | None) -> RunDirectory:
@@ -134,9 +172,9 @@ def _checked(directory: str | os.PathLike[str], target: Path, base_model: str | 
     return run
 
 
-def _fitting(run: RunDirectory, battles: datasets.Dataset) -> datasets.Dataset:
+def _fitting(source: _Source, battles: datasets.Dataset) -> datasets.Dataset:
     """The battles that are read whole: stock code would cut the others elsewhere."""
-    encoder = BattleEncoder(load_tokenizer(str(run.directory)), run.config.max_length)
+    encoder = BattleEncoder(load_tokenizer(source.tokenizer), source.max_length)
     cut = encoder(battles)["tokens_cut"]
     whole = [row for row, tokens in enumerate(cut) if not tokens]
     if len(whole) < 2:
@@ -144,8 +182,16 @@ def _fitting(run: RunDirectory, battles: datasets.Dataset) -> datasets.Dataset:
     return battles.select(whole)
 
 
-def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -> float | None:
-    """Returns the logit above which a response is usable; None for a run without an absolute zero."""
+class _Stock(NamedTuple):
+    """What is saved. threshold: the logit above which a response is usable; None without an absolute zero."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    threshold: float | None = None
+
+
+def _merged(run: RunDirectory, base_model: str | None) -> _Stock:
+    """The run's model with a stock score layer, and its tokenizer."""
     options = LoadOptions(
         base_model=base_model, dtype="float32", merge=run.config.model_type == "adapter", device="cpu"
     )
@@ -162,7 +208,12 @@ def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -
         threshold = 0.0
     name = next(name for name, module in model.named_modules() if module is layer)
     model.set_submodule(name, plain)
-    write_template(tokenizer, run.config.max_length)
+    return _Stock(model, tokenizer, threshold)
+
+
+def _save(stock: _Stock, folder: Path, max_length: int, dtype: str) -> None:
+    model, tokenizer, _ = stock
+    write_template(tokenizer, max_length)
     set_pad_token(model, tokenizer)
     model.config.num_labels = 1
     model.config.problem_type = None
@@ -170,7 +221,6 @@ def _save(run: RunDirectory, folder: Path, base_model: str | None, dtype: str) -
         model.config.__dict__.pop(key, None)
     model.to(dtype_named(dtype)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return threshold
 
 
 def write_template(tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
@@ -213,13 +263,13 @@ def _agreement(expected: Any, found: Any, dtype: str) -> Agreement:
     )
 
 
-def _card(run: RunDirectory, agreement: Agreement, base_model: str | None, threshold: float | None) -> str:
+def _card(source: _Source, agreement: Agreement, threshold: float | None) -> str:
     above = (
         "compare it between responses to the same prompt only"
         if threshold is None
         else f"a response is likelier usable than not where it is above {threshold:.6g}"
     )
-    base = shown_name(base_model or run.config.base_model)
+    base = shown_name(source.base_model)
     return f"""---
 base_model: {base!r}
 library_name: transformers
@@ -230,7 +280,7 @@ tags: [reward-model]
 # Reward model, merged, one label
 
 The logit is the reward of a conversation; {above}. {agreement.dtype}, at most
-{run.config.max_length} tokens. What style explains of people's votes is left out. On {agreement.battles} battles its margins
+{source.max_length} tokens. What style explains of people's votes is left out. On {agreement.battles} battles its margins
 differ from the adapter's by {agreement.difference:.2g} of their spread (root mean square).
 
 ```python

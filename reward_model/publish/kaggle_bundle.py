@@ -31,6 +31,7 @@ from reward_model.publish.kaggle_wheels import download, hashed_requirements, ne
 
 NOTEBOOK = Path(str(resources.files("reward_model.publish"))) / "submit.ipynb"
 CODE = ("arena_data", "reward_model")
+CODE_FILES = (".py", ".jinja", ".json", ".safetensors")
 PYTHONS = ("3.12", "3.13")  # of Kaggle's image, and of Colab's, on which the next one is built
 MACHINE = "NvidiaTeslaT4"  # as Kaggle's API calls two T4s
 # In bundle.json, which lies in every folder that is written here: no other folder is ever removed.
@@ -154,7 +155,7 @@ def _code() -> dict[str, Path]:
     code: dict[str, Path] = {"code/LICENSE": _licence()}
     for package in CODE:
         folder = Path(str(resources.files(package)))
-        paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".jinja", ".json")]
+        paths = [path for path in sorted(folder.rglob("*")) if path.suffix in CODE_FILES]
         code |= {f"code/{package}/{path.relative_to(folder)}": path for path in paths}
     return code
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from arena_data.errors import InputError
 from arena_data.reading.in_memory import Text, make_battles
+from reward_model.predict.text_scorer import STYLE_ALONE
 
 if TYPE_CHECKING:
     from reward_model.api import RewardModel
@@ -43,13 +44,13 @@ class Judge(Protocol):
 
 
 class RunJudge:
-    """A run directory, through `RewardModel`."""
+    """A run directory or a shipped judge, through `RewardModel`. Style alone is no reward: a policy would learn length."""
 
     has_probabilities = True
 
     def __init__(self, model: "RewardModel", name: str):
         self.model, self.name = model, name
-        self.has_rewards = model.member.encoding.scores_responses
+        self.has_rewards = model.scorer.reward_note not in (None, STYLE_ALONE)
 
     def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
         prompts, a, b = _columns(rows)

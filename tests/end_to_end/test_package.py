@@ -1,5 +1,6 @@
 """The package as pip installs it: what the wheel holds, and that it works in a folder without the repository."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -21,6 +22,13 @@ DATA = (
     "arena_data/sample.csv",
     "arena_data/webpage/page.html.jinja",
     "reward_model/cli/console/commands.json",
+    *(
+        f"reward_model/pretrained/{judge}/{name}"
+        for judge in ("minilm", "style")
+        for name in ("README.md", "baseline.json", "calibration.json", "judge.json", "metrics.json", "state.json")
+    ),
+    "reward_model/pretrained/minilm/frozen.safetensors",
+    "reward_model/pretrained/style/style.safetensors",
     "reward_model/publish/requirements-kaggle-baselines.txt",
     "reward_model/publish/requirements-kaggle.txt",
     "reward_model/publish/submit.ipynb",
@@ -78,10 +86,10 @@ def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     assert "--batch_tokens N" in run(command, "train", "--help")
     run(command, "explore", str(packages / "arena_data" / "sample.csv"), "--report", "eda.html")
     assert "</html>" in (tmp_path / "eda.html").read_text(encoding="utf-8")
+    shown = run(command, "compare", "--prompt", "Why?", "--a", "Because.", "--b", "No idea, sorry.")
+    assert "arena-style: " in shown and shown.count("%") == 3
     code = "from reward_model import RewardModel; import inspect; print(inspect.getfile(RewardModel))"
     assert run(str(python), "-c", code) == f"{packages / 'reward_model' / 'api.py'}\n"
     bundled = "from reward_model.publish.kaggle_bundle import _code; print([n for n in _code() if n[-3:] != '.py'])"
-    assert (
-        run(str(python), "-c", bundled)
-        == "['code/LICENSE', 'code/arena_data/webpage/page.html.jinja', 'code/reward_model/cli/console/commands.json']\n"
-    )
+    pages = {f"code/{name}" for name in DATA if name.endswith((".json", ".jinja", ".safetensors"))}
+    assert set(ast.literal_eval(run(str(python), "-c", bundled))) == {"code/LICENSE", *pages}

@@ -141,7 +141,7 @@ def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:
 @pytest.fixture
 def unreadable(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> str:
     """A word whose texts the model fails on."""
-    scorer = model.member._loaded_scorer()
+    scorer = model.run.member._loaded_scorer()
     plain = scorer._forward
     marked = scorer.loaded.tokenizer("zzz")["input_ids"]
 

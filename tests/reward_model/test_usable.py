@@ -37,10 +37,10 @@ def model(run: Path) -> RewardModel:
 
 def test_three_classes_are_the_sum_of_four_and_a_swap_changes_nothing(model: RewardModel) -> None:
     prompt, a, b = TEXTS
-    scores = model.predicted(model.member, "raise", [prompt], [a], [b]).scores
+    scores = model.run.predicted(model.run.member, "raise", [prompt], [a], [b]).scores
     assert scores is not None
     readings = [torch.from_numpy(values) for values in (scores.reward_a, scores.reward_b, scores.tie_strength)]
-    link = model.member.run.config.tie_link
+    link = model.run.member.run.config.tie_link
     four = four_log_probabilities(readings[0], readings[1], readings[2], link).exp()[0].tolist()
     assert list(model.compare(*TEXTS)) == pytest.approx([four[0], four[1], four[2] + four[3]], abs=1e-9)
     assert scores.both_bad(link)[0] == pytest.approx(four[3])
@@ -123,7 +123,7 @@ def test_compare_demo_and_predictions_show_it(
         assert [float(row[f"usable_{side}"]) for row in written] == pytest.approx(
             model.usable(columns[0], column), abs=1e-6
         )
-    job, predictor = Job(loaded), Predictor([model.member])
+    job, predictor = Job(loaded), Predictor([model.run.member])
     data = report_data(Reported(job, predictor, predictor.run(job)), {}, 0)
     whole = report_json(data)
     figures = whole["usable"]

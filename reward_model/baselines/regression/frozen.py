@@ -22,19 +22,23 @@ from safetensors.numpy import load_file, save
 
 from arena_data.file_io import json_object, read_json, write_bytes_atomically, write_json
 from arena_data.splits.folds import deal_folds
-from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
+from arena_data.style.features import RESPONSE_FEATURES, STYLE_VERSION, StyleArrays, style_arrays
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.neural.base import TEXT_VERSIONS
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
-from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder
+from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder, Float32Array
 from reward_model.baselines.regression.sample import CLOSENESS, IntArray, Sample, sample_of
 from reward_model.baselines.regression.style import regression_features
 from reward_model.errors import ModelError
+from reward_model.model.device import named_device
 from reward_model.model.style_head import Scale, StyleScale
 
 ARRAYS, STATE = "frozen.safetensors", "state.json"
+# A pooling: the mean over tokens, less each text's own mean and divided by its own spread, as a layer norm
+# does. Its reward alone can be written as a stock one-label model (`reward_model.publish.frozen_export`).
+NORMALIZED = "normalized"
 
 
 class Read(NamedTuple):
@@ -70,7 +74,7 @@ class Frozen(Baseline):
     Args:
         model_name_or_path: directory or Hub id of the backbone.
         max_length: tokens of [prompt, response].
-        pooling: `mean` over tokens, or the `last` or the `first` of them.
+        pooling: `mean` over tokens, the same `normalized` for each text, or the `last` or the `first` of them.
         dtype: of the backbone: `auto` for what the device is quickest at, float32, bfloat16 or float16.
         layer: the hidden states after so many layers, 0 being the embeddings; -1 is the last.
         likelihood: two features more beside style, from a causal language model: how likely it finds a response.
@@ -79,6 +83,7 @@ class Frozen(Baseline):
     kind: ClassVar[str] = "frozen"
     versions: ClassVar[dict[str, int]] = {"style": STYLE_VERSION, **TEXT_VERSIONS}
     takes_extra: ClassVar[bool] = True
+    reads_style: ClassVar[bool] = True
 
     model_name_or_path: str
     max_length: int = 256
@@ -88,17 +93,20 @@ class Frozen(Baseline):
     likelihood: bool = False
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join(POOLINGS)}")
+        if self.pooling not in (*POOLINGS, NORMALIZED):
+            raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join((*POOLINGS, NORMALIZED))}")
         if self.layer < -1:
             raise ValueError(f"layer is {self.layer}; expected -1 for the last, or how many layers are read")
-        if self.layer >= 0 and self.pooling != "mean":
+        if self.layer >= 0 and self.pooling not in ("mean", NORMALIZED):
             raise ValueError(f"pooling is {self.pooling}; a layer's states are averaged, expected --pooling mean")
         self.embedder = self._embedder(self.model_name_or_path)
 
     def use_backbone(self, model_name_or_path: str) -> None:
         self.embedder, old = self._embedder(model_name_or_path), self.embedder
         self.embedder.cache_dir = old.cache_dir
+
+    def use_device(self, device: str) -> None:
+        self.embedder.device = named_device(device)
 
     def _embedder(self, name: str) -> Embedder:
         return Embedder(name, self.max_length, self.dtype, layer=self.layer, likelihood=self.likelihood)
@@ -120,17 +128,30 @@ class Frozen(Baseline):
         self.settings = settings
         self.weights = sample.fit(sample.ours, self._penalty(settings), settings.closeness)
 
-    def read(self, battles: datasets.Dataset) -> Read:
+    def read(self, battles: datasets.Dataset, counted: StyleArrays | None = None) -> Read:
         """Every text is read by the backbone, which takes long. Raises: ModelError for one that cannot be loaded."""
-        style = style_arrays(battles, progress=False)
+        style = counted or style_arrays(battles, progress=False)
         if not self.likelihood:
-            a, b = self.embedder.sides(battles, self.pooling)
-            return Read(a.astype(np.float64), b.astype(np.float64), style)
-        a, b = self.embedder.sides(battles, LIKELIHOOD, self.pooling)
+            a, b = self.embedder.sides(battles, self._told)
+            return Read(self._vectors(a), self._vectors(b), style)
+        a, b = self.embedder.sides(battles, LIKELIHOOD, self._told)
         # Likelihood is read as style is: few features, each of which tells something.
         style_a, style_b = np.hstack([style.a, a[:, :LIKELIHOODS]]), np.hstack([style.b, b[:, :LIKELIHOODS]])
-        vectors = a[:, LIKELIHOODS:].astype(np.float64), b[:, LIKELIHOODS:].astype(np.float64)
+        vectors = self._vectors(a[:, LIKELIHOODS:]), self._vectors(b[:, LIKELIHOODS:])
         return Read(*vectors, StyleArrays(style_a, style_b, style.similarity))
+
+    @property
+    def _told(self) -> str:
+        return "mean" if self.pooling == NORMALIZED else self.pooling
+
+    def _vectors(self, told: Float32Array) -> FloatArray:
+        """float64 [n, width], of what the backbone tells of n texts."""
+        vectors = told.astype(np.float64)
+        if self.pooling != NORMALIZED:
+            return vectors
+        centred = vectors - vectors.mean(axis=1, keepdims=True)
+        normalized: FloatArray = centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-9)
+        return normalized
 
     def _learn_scales(self, read: Read) -> None:
         self.side, self.distance = Scale.of(np.concatenate([read.a, read.b])), Scale.of(np.abs(read.a - read.b))
@@ -140,8 +161,17 @@ class Frozen(Baseline):
         return sample_of(battles, self.features(read), extra, self.features(self.read(extra)) if extra else None)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
-        features = self.features(self.read(battles))
+        return self.log_probabilities_with(battles, style_arrays(battles, progress=False))
+
+    def log_probabilities_with(self, battles: datasets.Dataset, style: StyleArrays) -> FloatArray:
+        features = self.features(self.read(battles, style))
         return davidson.log_probabilities(Design.plain(*features, len(self.sources)), self.weights)
+
+    def rewards(self, battles: datasets.Dataset) -> FloatArray:
+        """float64 [n]: how much the vector of each battle's A adds to its margin; style and likelihood are left out."""
+        vectors, _ = self.embedder.sides(battles, self._told)
+        rewards: FloatArray = self.side.apply(self._vectors(vectors)) @ self.weights.odd[-vectors.shape[1] :]
+        return rewards
 
     def features(self, read: Read) -> tuple[FloatArray, FloatArray]:
         """(odd [n, P], even [n, Q]): those of style first, then those of the vectors, as many as they are wide.
@@ -177,3 +207,13 @@ class Frozen(Baseline):
         self.side, self.distance = (Scale.from_arrays(arrays, name) for name in ("vector", "distance"))
         self.settings = FrozenSettings(**{name: state[name] for name in FrozenSettings._fields if name in state})
         self.sources = list(state["sources"])
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        """Raises: ValueError for arrays that do not fit together, or are not finite."""
+        features = len(RESPONSE_FEATURES) + (LIKELIHOODS if self.likelihood else 0)
+        sides, vectors = np.zeros((1, features), np.float32), np.zeros((1, len(self.side.mean)))
+        read = Read(vectors, vectors, StyleArrays(sides, sides, sides[:, 0]))
+        design = Design.plain(*self.features(read), len(self.sources))
+        if not np.isfinite(davidson.log_probabilities(design, self.weights)).all():
+            raise ValueError("its weights are not finite")

@@ -5,9 +5,10 @@ own (`reward_model.baselines.regression.davidson`). Its judges like other things
 its own, and cross-validation on our battles chooses how closely they are held to ours.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
-import datasets
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +16,9 @@ from reward_model.baselines.base import FloatArray, verdicts_of
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.evaluation.probabilities import row_losses
+
+if TYPE_CHECKING:
+    import datasets
 
 IntArray = npt.NDArray[np.int64]
 # odd [n, P] and even [n, Q] of n battles.

@@ -7,23 +7,27 @@ How closely other sources are held to ours (they may be left out), and then the 
 cross-validation on our own battles.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import datasets
 import numpy as np
 from safetensors.numpy import load_file, save
 
 from arena_data.file_io import json_object, read_json, write_bytes_atomically, write_json
 from arena_data.splits.folds import deal_folds
-from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays
+from arena_data.style.features import STYLE_VERSION, StyleArrays, style_arrays, style_of_texts
 from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
 from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.baselines.regression.sample import CLOSENESS, IntArray, sample_of
 from reward_model.model.style_head import StyleScale
+
+if TYPE_CHECKING:
+    import datasets
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01)
 ARRAYS, STATE = "style.safetensors", "state.json"
@@ -52,6 +56,7 @@ class StyleRegression(Baseline):
     kind: ClassVar[str] = "style"
     versions: ClassVar[dict[str, int]] = {"style": STYLE_VERSION}
     takes_extra: ClassVar[bool] = True
+    reads_style: ClassVar[bool] = True
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
         style = style_arrays(battles, progress=False)
@@ -72,7 +77,21 @@ class StyleRegression(Baseline):
         self.weights = sample.fit(sample.ours, *self.settings)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
-        return davidson.log_probabilities(Design.plain(*self._features(battles), len(self.sources)), self.weights)
+        return self.log_probabilities_of(style_arrays(battles, progress=False))
+
+    def log_probabilities_with(self, battles: datasets.Dataset, style: StyleArrays) -> FloatArray:
+        return self.log_probabilities_of(style)
+
+    def log_probabilities_of(self, style: StyleArrays) -> FloatArray:
+        """float64 [n, 3], of style features alone."""
+        features = regression_features(self.scale, style)
+        return davidson.log_probabilities(Design.plain(*features, len(self.sources)), self.weights)
+
+    def rewards(self, side: FloatArray) -> FloatArray:
+        """float64 [n]: the margins of responses, given by their features float [n, F], over one of average style."""
+        standardised = self.scale.side.apply(side).astype(np.float64)
+        margins: FloatArray = np.concatenate([standardised, np.tanh(standardised)], axis=1) @ self.weights.odd
+        return margins
 
     def save_state(self, directory: Path) -> None:
         arrays = {**self.scale.arrays(), **self.weights.arrays()}
@@ -85,6 +104,8 @@ class StyleRegression(Baseline):
         # Older files have the weight of extra battles in its place.
         self.settings = StyleSettings(state["penalty"], state.get("closeness", 0.0))
         self.sources = list(state["sources"])
+        if not np.isfinite(self.log_probabilities_of(style_of_texts([[""]], [[""]], [[""]]))).all():
+            raise ValueError("its weights are not finite")
 
     def _features(self, battles: datasets.Dataset) -> tuple[FloatArray, FloatArray]:
         return regression_features(self.scale, style_arrays(battles, progress=False))

@@ -63,7 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RewardModel]:
         "padded": make_run(root / "padded", kind="bert", encoding="joint"),
     }
     loaded = {name: RewardModel.from_pretrained(run, device="cpu", dtype="float32") for name, run in runs.items()}
-    loaded["padded"].member._loaded_scorer().packed = None
+    loaded["padded"].run.member._loaded_scorer().packed = None
     return loaded
 
 

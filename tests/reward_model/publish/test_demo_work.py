@@ -22,7 +22,7 @@ def test_the_model_stops_when_the_visitor_leaves(
     model = RewardModel.from_pretrained(runs["bert"], device="cpu", batch_tokens=256)
     upload = Path(shutil.copy(SAMPLE, tmp_path / "battles.csv"))
     passes: list[float] = []
-    scorer: Any = model.member._loaded_scorer()
+    scorer: Any = model.run.member._loaded_scorer()
     scorer.loaded.model.register_forward_pre_hook(lambda *_: passes.append(time.monotonic()))
     before = len(passes)
     pages = while_waited_for(lambda check, folder: report_page(model, str(upload), check, folder), str(upload))

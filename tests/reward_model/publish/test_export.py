@@ -13,9 +13,11 @@ from trl import GRPOConfig, GRPOTrainer
 
 from arena_data.errors import InputError
 from reward_model.api import RewardModel
+from reward_model.baselines.regression.frozen import Frozen
 from reward_model.cli import export as export_command
 from reward_model.errors import ModelError
 from reward_model.publish import export as exporting
+from tests.helpers.made_battles import Make
 from tests.helpers.run_directories import make_run
 from tests.helpers.tiny_models import byte_tokenizer
 
@@ -53,6 +55,24 @@ def test_stock_code_gives_the_reward(exported: tuple[Path, Path]) -> None:
     assert not {"reward_config.json", "style_head.safetensors", "adapter_config.json"} & names
     for name in ("config.json", "tokenizer_config.json", "README.md", "export.json"):
         assert str(run.parent) not in (output / name).read_text("utf-8")
+
+
+def test_a_frozen_judge_becomes_a_stock_model_with_its_rewards(
+    make: dict[str, Make], tiny_bert: str, tmp_path: Path
+) -> None:
+    baseline = Frozen(tiny_bert, max_length=64, pooling="normalized", dtype="float32")
+    baseline.fit(make["words"](200, 1, words=4))
+    baseline.save(tmp_path / "judge")
+    battles = make["words"](40, 2, words=4)
+    found = exporting.export(tmp_path / "judge", tmp_path / "export", device="cpu", battles=battles)
+    assert found.battles == 40 and found.turned == 0 and found.difference < 1e-3
+    config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "export").config
+    assert config.model_type == "bert" and config.num_labels == 1
+    mean = Frozen(tiny_bert, max_length=64)
+    mean.fit(make["words"](60, 1, words=4))
+    mean.save(tmp_path / "mean")
+    with pytest.raises(InputError, match="only a run, or a frozen baseline of normalized vectors"):
+        exporting.export(tmp_path / "mean", tmp_path / "other")
 
 
 def test_conversations_that_end_in_the_pad_token() -> None:

@@ -37,7 +37,7 @@ def test_a_judge_of_battles_only(kind: str, judge: RunJudge, tmp_path: Path) -> 
     folder = tmp_path / kind
     if kind == "blend":
         folder.mkdir()
-        members = (str(judge.model.member.run.directory), str(make_run(tmp_path / "other", seed=3)))
+        members = (str(judge.model.run.member.run.directory), str(make_run(tmp_path / "other", seed=3)))
         write_json(folder / "blend.json", Blend(members, (0.6, 0.4), "linear", Calibration()).to_json())
     elif kind == "baseline":
         assert baseline.main(["prior", "--train_file", str(SAMPLE), "--output_dir", str(folder)]) == 0

@@ -42,20 +42,23 @@ def test_prediction_reads_the_names_of_its_battles(encoding: str, tmp_path: Path
     run = make_run(tmp_path / "run", encoding=encoding, show_models=True)
     model = RewardModel.from_pretrained(run, dtype="float32", device="cpu")
     battles = load_battles(SAMPLE).select(range(6))
-    said = model.member.predict(Job(battles)).log_probs
+    said = model.run.member.predict(Job(battles)).log_probs
     renamed = (
         battles.remove_columns("model_a")
         .add_column("model_a", ["someone else"] * 6)
         .select_columns(battles.column_names)
     )
-    assert np.abs(model.member.predict(Job(renamed)).log_probs - said).max() > 1e-4
+    assert np.abs(model.run.member.predict(Job(renamed)).log_probs - said).max() > 1e-4
     # Names go with their responses.
-    np.testing.assert_allclose(model.member.predict(Job(swapped(battles))).log_probs[:, [1, 0, 2]], said, atol=1e-5)
+    np.testing.assert_allclose(model.run.member.predict(Job(swapped(battles))).log_probs[:, [1, 0, 2]], said, atol=1e-5)
     # The same weights that are not shown names read the texts as they are.
     plain = dataclasses.replace(
-        model.member.run, config=dataclasses.replace(model.member.run.config, show_models=False)
+        model.run.member.run, config=dataclasses.replace(model.run.member.run.config, show_models=False)
     )
-    assert np.abs(type(model.member)(plain, model.member.options).predict(Job(battles)).log_probs - said).max() > 1e-4
+    assert (
+        np.abs(type(model.run.member)(plain, model.run.member.options).predict(Job(battles)).log_probs - said).max()
+        > 1e-4
+    )
     for texts in (("?", "a", "b"), (["?"], ["a"], ["b"])):
         with pytest.raises(InputError, match="reads the names of the two models, and no battle has one"):
             model.compare(*texts)
