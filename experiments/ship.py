@@ -21,7 +21,7 @@ from arena_data.errors import InputError
 from arena_data.file_io import write_atomically, write_json
 from arena_data.loading import load_battles
 from arena_data.quiet import quiet_datasets
-from arena_data.splits.extra_battles import rows_without_prompts
+from arena_data.splits.extra_battles import rows_without_links
 from arena_data.splits.folds import drop_duplicates, grouped_folds
 from arena_data.style.features import style_arrays
 from benchmarks.leaderboard.systems import placed_battles, train_files
@@ -117,7 +117,7 @@ def ship(name: str, recipe: Recipe, folder: Path, data_dir: Path, cache_dir: Pat
 
     def fitted(rows: datasets.Dataset, *held_out: datasets.Dataset, without: str = "") -> Baseline:
         extra = [
-            studies[study].select(rows_without_prompts(studies[study], *held_out))
+            studies[study].select(rows_without_links(studies[study], *held_out))
             for study in recipe.extra
             if study != without
         ]
