@@ -28,6 +28,7 @@ def write_submission(
     ids: Sequence[str],
     probabilities: npt.ArrayLike,
     extra: Mapping[str, npt.ArrayLike] | None = None,
+    texts: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Writes a submission whole or not at all.
 
@@ -35,6 +36,7 @@ def write_submission(
         ids: [n], as the input gave them.
         probabilities: float [n, 3], P(A), P(B), P(tie), each row summing to 1.
         extra: more columns by name, float [n] each, such as rewards.
+        texts: columns of text by name, [n] each, after those.
 
     Raises: InputError where the file cannot be written; ValueError for numbers that are not probabilities.
     """
@@ -44,14 +46,16 @@ def write_submission(
     if not (np.isfinite(checked).all() and (checked >= 0).all() and np.allclose(checked.sum(axis=1), 1, atol=1e-6)):
         raise ValueError("probabilities must be finite, at least 0, and sum to 1 in each row")
     more = {name: np.asarray(values, dtype=np.float64) for name, values in (extra or {}).items()}
-    lines = [",".join(map(_quoted, ("id", *COLUMNS, *more)))]
+    lines = [",".join(map(quoted, ("id", *COLUMNS, *more, *(texts or {}))))]
     for row, name in enumerate(ids):
         values = [f"{value:.{DIGITS}f}" for value in checked[row]]
-        lines.append(",".join([_quoted(name), *values, *(f"{column[row]:.6g}" for column in more.values())]))
+        values += [f"{column[row]:.6g}" for column in more.values()]
+        values += [quoted(column[row]) for column in (texts or {}).values()]
+        lines.append(",".join([quoted(name), *values]))
     write_atomically(path, "\n".join([*lines, ""]))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A cell of CSV. The csv module leaves a carriage return unquoted where lines end otherwise, and loses it."""
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if NEEDS_QUOTES.search(text) else text
 

@@ -15,6 +15,10 @@ chance lead from taking all the weight. No calibration is one of the maps, and t
 standard errors of their paired difference, by prompt: it costs the model's symmetry, and is only worth it where the votes
 really are lopsided.
 
+The thresholds of verdict sets (`reward_model.calibration.verdict_sets`) come from the same battles, each mapped by the fit
+that has not seen its fold. The map that is stored has seen them all, so that their coverage is nearly, and not exactly,
+that of battles kept apart; docs/LOG.md has what it measures.
+
 Source: Yao et al. (2018), "Using Stacking to Average Bayesian Predictive Distributions", section 2.3 (pseudo-BMA);
 Grunwald (2012), "The Safe Bayesian", for evidence to a power below 1.
 """
@@ -38,6 +42,7 @@ from reward_model.calibration.maps import (
     parity_point,
     strengths,
 )
+from reward_model.calibration.verdict_sets import check_thresholds, set_thresholds
 from reward_model.evaluation.probabilities import (
     FloatArray,
     IntArray,
@@ -68,6 +73,7 @@ class Calibration:
         folds: of the cross-validation; 0 where there was a single group.
         seed: of the folds.
         averaged: the weight of each map in an average that `auto` made; empty otherwise.
+        set_thresholds: those of verdict sets, by percent of coverage; empty if it was not fitted.
 
     Raises: ValueError for an unknown method, or parameters that are not the method's, not finite or out of range.
     """
@@ -80,6 +86,7 @@ class Calibration:
     folds: int = 0
     seed: int = 0
     averaged: dict[str, float] = field(default_factory=dict)
+    set_thresholds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_method(self.method, METHODS)
@@ -100,6 +107,7 @@ class Calibration:
                 raise ValueError(f"calibration {name!r} is {getattr(self, name)!r}; expected an integer")
         if not isinstance(self.averaged, dict) or not all(_is_finite(share) for share in self.averaged.values()):
             raise ValueError(f"calibration 'averaged' is {self.averaged!r}; expected a number by method")
+        check_thresholds(self.set_thresholds)
 
     def apply(self, log_probs: npt.ArrayLike) -> FloatArray:
         """Calibrated log-probabilities.
@@ -181,6 +189,7 @@ def fit(
         folds=folds if folds > 1 else 0,
         seed=seed,
         averaged=candidate.averaged,
+        set_thresholds=set_thresholds(_held_out_log_probs(rows, candidate.method, candidate.by_fold), targets, names),
     )
 
 
@@ -223,11 +232,16 @@ def _candidate(rows: _Rows, method: str) -> _Candidate:
 
 
 def _held_out_losses(rows: _Rows, method: str, by_fold: Sequence[Mapping[str, float]]) -> FloatArray:
-    losses = np.empty(len(rows.part))
+    return row_losses(_held_out_log_probs(rows, method, by_fold), rows.verdicts)
+
+
+def _held_out_log_probs(rows: _Rows, method: str, by_fold: Sequence[Mapping[str, float]]) -> FloatArray:
+    """float64 [n, 3]: each battle mapped by the fit that has not seen its fold."""
+    mapped = np.empty_like(rows.log_probs)
     for fold, parameters in enumerate(by_fold):
         out = rows.part == fold
-        losses[out] = row_losses(apply_map(method, parameters, rows.log_probs[out]), rows.verdicts[out])
-    return losses
+        mapped[out] = apply_map(method, parameters, rows.log_probs[out])
+    return mapped
 
 
 def _average(rows: _Rows) -> _Candidate:

@@ -30,7 +30,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class PredictionFlags:
     """What a prediction is made of; `parser` says what each means. All lists are as given, nothing is resolved.
 
-    time_limit: seconds.
+    time_limit: seconds. coverage: percent.
     """
 
     model: list[str] = field(default_factory=list)
@@ -46,6 +46,8 @@ class PredictionFlags:
     style: str = "on"
     calibration: str = "auto"
     rewards: bool = False
+    coverage: int | None = None
+    coverage_labels: str | None = None
     dtype: str = "auto"
     load_in_4bit: bool = False
     load_in_8bit: bool = False
@@ -137,6 +139,13 @@ def duration(text: str) -> float:
     return seconds
 
 
+def percent(text: str) -> int:
+    """A flag's type: a share such as 0.9, in whole percent from 50 to 99."""
+    if not re.fullmatch(r"0?\.[5-9][0-9]?0*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected 0.50 to 0.99, with at most two decimals")
+    return round(100 * float(text))
+
+
 def parser() -> CommandParser:
     made = CommandParser(
         prog="arena-reward predict",
@@ -180,6 +189,17 @@ def parser() -> CommandParser:
     add("--style", choices=("on", "off"), help="off: leave out what length and formatting explain")
     add("--calibration", choices=("auto", "none"), help="none: report the model's raw probabilities")
     switch("--rewards", "also write reward_a, reward_b, margin, tie_strength (and usable_a, usable_b)")
+    add(
+        "--coverage",
+        type=percent,
+        metavar="P",
+        help="also write verdict_set: the labels that hold the human verdict in at least this share of battles, as 0.9",
+    )
+    add(
+        "--coverage_labels",
+        metavar="F",
+        help="labelled battles, seen by no model, that --coverage is fitted on (default: what calibration has kept)",
+    )
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="auto: the fastest one on the device")
     switch("--load_in_4bit", "quantise the backbone to 4 bits (NF4); needs bitsandbytes")
     switch("--load_in_8bit", "quantise the backbone to 8 bits; needs bitsandbytes")

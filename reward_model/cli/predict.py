@@ -66,6 +66,7 @@ def _no_empty_folder(flags: PredictionFlags) -> Iterator[None]:
 
 def predict(flags: PredictionFlags, started: float) -> int:
     """The stages of a prediction. Raises: ValueError or OSError, one line, before the submission is written."""
+    from reward_model.predict.coverage import fitted_thresholds, stored_thresholds
     from reward_model.predict.open_member import check_rewards
     from reward_model.predict.processes import launched_team, processes_wanted, team_of
     from reward_model.predict.shard_store import remove_work
@@ -87,10 +88,12 @@ def predict(flags: PredictionFlags, started: float) -> int:
             found=flags.num_processes or "a launcher's processes",
             fix="leave out --device_map, or --num_processes and the launcher",
         )
+    check_coverage(flags)
     if launched and not launched.is_main:
         work(launched, task)
         return 0
     battles = read_battles(flags)
+    labelled = read_coverage_labels(flags)
 
     # 2. Every row scored, on all devices.
     processes = 1 if flags.device_map else processes_wanted(flags.num_processes, flags.device)
@@ -98,10 +101,13 @@ def predict(flags: PredictionFlags, started: float) -> int:
         predictor, job = task.begin(battles, team)
         if flags.rewards:
             check_rewards(predictor.members)
+        thresholds = stored_thresholds(predictor.members) if flags.coverage and labelled is None else {}
         prediction = predictor.run(job)
+        if labelled is not None:
+            thresholds = fitted_thresholds(predictor, job, labelled)
 
     # 3. The submission, whole or not at all.
-    write(flags, battles, prediction)
+    write(flags, battles, prediction, thresholds)
 
     # 4. The report, where it is asked for. The submission is there by now, whatever happens.
     reported = not (flags.report or flags.json) or report(flags, job, predictor, prediction)
@@ -120,7 +126,8 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     from reward_model.predict.open_member import files_read
 
     models = [*flags.model, *(flags.base_model or []), *(flags.peers or [])]
-    used: list[str | Path] = [*named_files(flags.input), *(file for model in models for file in files_read(model))]
+    named = named_files([*flags.input, *([flags.coverage_labels] if flags.coverage_labels else [])])
+    used: list[str | Path] = [*named, *(file for model in models for file in files_read(model))]
     check_output(flags.output, *used)
     if flags.report:
         check_output(flags.report, *used, flags.output)
@@ -136,6 +143,42 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     return battles
 
 
+def check_coverage(flags: PredictionFlags) -> None:
+    """Raises: InputError for flags under which the coverage would not hold."""
+    if flags.coverage is None:
+        if flags.coverage_labels:
+            raise InputError("--coverage_labels is of use with --coverage only", fix="add --coverage 0.9")
+        return
+    if flags.time_limit:
+        raise InputError("--coverage does not hold for texts that are shortened for want of time; drop --time_limit")
+    changed = {
+        "--calibration none": flags.calibration == "none",
+        "--style off": flags.style == "off",
+        "--max_length": flags.max_length is not None,
+        "--swap_average": flags.swap_average,
+        "--load_in_4bit": flags.load_in_4bit,
+        "--load_in_8bit": flags.load_in_8bit,
+    }
+    if not flags.coverage_labels and (named := [flag for flag, given in changed.items() if given]):
+        raise InputError(
+            "--coverage was calibrated without these flags",
+            found=", ".join(named),
+            fix="leave them out, or name labelled battles in --coverage_labels",
+        )
+
+
+def read_coverage_labels(flags: PredictionFlags) -> "datasets.Dataset | None":
+    """The labelled battles that sets are fitted on; None where calibration has kept their thresholds."""
+    if not flags.coverage_labels:
+        return None
+    from arena_data.loading import load_battles
+
+    battles = load_battles(flags.coverage_labels, labels="required")
+    if not len(battles):
+        raise InputError("has no rows", file=flags.coverage_labels, expected="labelled battles")
+    return battles
+
+
 def help_out(team: "Team", task: "PredictionTask") -> None:
     """What a process does that the main one has started."""
     keep_quiet()
@@ -144,8 +187,13 @@ def help_out(team: "Team", task: "PredictionTask") -> None:
     help_out(team, task)
 
 
-def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Prediction") -> None:
-    """The submission, with the rewards if they are asked for. Raises: InputError where it cannot be written."""
+def write(
+    flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Prediction", thresholds: "dict[str, float]"
+) -> None:
+    """The submission, with the rewards and the verdict sets that are asked for; says how wide the sets are.
+
+    Raises: InputError where it cannot be written.
+    """
     import numpy as np
 
     from arena_data.submission import write_submission
@@ -162,7 +210,16 @@ def write(flags: PredictionFlags, battles: "datasets.Dataset", prediction: "Pred
         }
         if scores.grounded:
             extra |= {"usable_a": usable(scores.reward_a), "usable_b": usable(scores.reward_b)}
-    write_submission(flags.output, battles["id"], np.exp(prediction.log_probs), extra)
+    texts = None
+    if flags.coverage:
+        from reward_model.calibration.verdict_sets import set_texts, verdict_sets
+        from reward_model.predict.coverage import sets_line
+
+        # Of a battle that could not be scored nothing is known.
+        sets = verdict_sets(prediction.log_probs, thresholds[str(flags.coverage)]) | prediction.failed[:, None]
+        texts = {"verdict_set": set_texts(sets)}
+        say(sets_line(flags.coverage, sets, battles))
+    write_submission(flags.output, battles["id"], np.exp(prediction.log_probs), extra, texts)
 
 
 def report(flags: PredictionFlags, job: "Job", predictor: "Predictor", prediction: "Prediction") -> bool:
