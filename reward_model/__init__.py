@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reward_model.api import Probabilities, RewardModel
+    from reward_model.report.leaderboard import leaderboard
 
-__all__ = ["Probabilities", "RewardModel"]
+__all__ = ["Probabilities", "RewardModel", "leaderboard"]
+_HOMES = {"leaderboard": "reward_model.report.leaderboard"}  # the others' is `reward_model.api`
 __version__ = "0.2.0"
 
 # bitsandbytes 0.50 tells everybody on a CPU with AVX512-BF16, when it is imported, that an optional package is missing.
@@ -28,6 +30,6 @@ if "PYTORCH_ALLOC_CONF" not in os.environ:  # its name since PyTorch 2.9; older 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from reward_model import api  # seconds to import, and help does without it
+    import importlib  # seconds to import these, and help does without them
 
-    return getattr(api, name)
+    return getattr(importlib.import_module(_HOMES.get(name, "reward_model.api")), name)

@@ -7,7 +7,8 @@ interval is valid even if the predictions are wrong, as long as the model has no
 `--input` names the battles themselves: then there is a win share for each model, and battles of a prompt count together.
 
 `--ask 100 --output_ask ask.csv` picks battles to vote on next. The file lists all battles: `ask` says `yes`, `no` or
-`voted`, and `probability` is the chance of having been asked by then. Once their votes are in few.csv, add `--asked ask.csv`.
+`voted`, and `probability` is the chance of having been asked by then. Once their votes are in few.csv, add
+`--asked ask.csv`.
 """
 
 import argparse

@@ -11,6 +11,7 @@ COMMANDS = {
     "blend": ("reward_model.cli.blend", "weigh several models' predictions into one"),
     "audit": ("reward_model.cli.audit", "say what sways a judge besides content, on a card"),
     "bench": ("reward_model.cli.bench", "measure a judge on the field's benchmarks"),
+    "rank": ("reward_model.cli.rank", "rank the models of battles by votes, predictions or both"),
     "votes": ("reward_model.cli.votes", "win shares from many predictions and few human votes"),
     "export": ("reward_model.cli.export", "write a run as a plain one-label reward model for stock code"),
     "push": ("reward_model.cli.push", "upload a run to the Hub, with its model card"),
