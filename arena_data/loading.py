@@ -1,4 +1,4 @@
-"""The one door to battles: files, globs and Hub ids in, a `datasets.Dataset` out, errors in one line."""
+"""The one door to battles: files, globs, Hub ids and rows in memory in, a `datasets.Dataset` out, errors in one line."""
 
 import contextlib
 import glob
@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -19,6 +20,7 @@ from arena_data.file_io import content_hash, fingerprint
 from arena_data.quiet import quiet_datasets
 from arena_data.reading.builder import CODE_HASH, ArenaBattles
 from arena_data.reading.formats import Labels
+from arena_data.reading.records import read_records, rows_of
 from arena_data.schema import FEATURES
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -26,9 +28,12 @@ ENDINGS = tuple(end + pressed for end in CONTAINERS for pressed in ("", *COMPRES
 
 
 def load_battles(
-    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    sources: Any,
     *,
     labels: Labels = "optional",
+    split: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
     streaming: bool = False,
     cache_dir: str | None = None,
     limits: Limits = LIMITS,
@@ -37,7 +42,8 @@ def load_battles(
 
     Args:
         sources: one or several of: a file, a glob, an https:// or hf:// URL, a Hub dataset's `user/name`, also with
-            `@revision`.
+            `@revision`. Or rows in memory: a DataFrame, a Dataset, or dicts, with the columns that a file may have.
+        split, config, revision: of one Hub dataset; without a split, all its files are read.
         labels: "required" for training, "optional" for prediction; see `arena_data.reading.formats.BlockReader`.
         streaming: read rows as they are asked for, with no cache written.
         cache_dir: where the Arrow files go; the default of `datasets` if not given.
@@ -45,6 +51,12 @@ def load_battles(
 
     Raises: InputError, one line, for anything that cannot be read.
     """
+    if split or config or revision:
+        sources = hub_rows(sources, split, config, revision)
+    if (rows := rows_of(sources)) is not None:
+        if streaming:
+            raise InputError("rows in memory cannot be streamed", fix="leave out streaming")
+        return read_records(rows, labels, limits)
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
     files = [file for source in sources for file in expand(os.fspath(source), streaming)]
@@ -81,6 +93,26 @@ def load_battles(
         raise
     except FileNotFoundError as error:
         raise InputError(f"cannot be opened ({error})", file=files[0]) from error
+
+
+def hub_rows(source: Any, split: str | None, config: str | None, revision: str | None) -> Any:
+    """One split of a Hub dataset, or of a folder of files laid out like one; without a split, the id with its revision.
+
+    Raises: InputError, one line, for what is not one name, or cannot be read.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise InputError("split, config and revision are of one Hub dataset", expected="its user/name")
+    name = os.fspath(source)
+    if split is None:
+        if config is not None:
+            raise InputError("a config needs a split", file=name, fix='add split="train"')
+        return f"{name}@{revision}"
+    try:
+        with quiet_datasets():
+            return datasets.load_dataset(name, config, split=split, revision=revision)
+    except (HfHubHTTPError, datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"split {split!r} cannot be read ({reason})", file=name) from error
 
 
 def _cannot_keep(error: OSError) -> str:

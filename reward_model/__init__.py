@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reward_model.api import Probabilities, RewardModel
+    from reward_model.evaluate_battles import Evaluation, evaluate
     from reward_model.report.leaderboard import leaderboard
 
-__all__ = ["Probabilities", "RewardModel", "leaderboard"]
-_HOMES = {"leaderboard": "reward_model.report.leaderboard"}  # the others' is `reward_model.api`
+__all__ = ["Evaluation", "Probabilities", "RewardModel", "evaluate", "leaderboard"]
+_HOMES = {
+    **dict.fromkeys(("Probabilities", "RewardModel"), "reward_model.api"),
+    **dict.fromkeys(("Evaluation", "evaluate"), "reward_model.evaluate_battles"),
+    "leaderboard": "reward_model.report.leaderboard",
+}
 __version__ = "0.2.0"
 
 # bitsandbytes 0.50 tells everybody on a CPU with AVX512-BF16, when it is imported, that an optional package is missing.
@@ -32,4 +37,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib  # seconds to import these, and help does without them
 
-    return getattr(importlib.import_module(_HOMES.get(name, "reward_model.api")), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)

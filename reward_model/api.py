@@ -5,15 +5,15 @@
     model.compare("What is 2 + 2?", "4.", "5.")             # Probabilities(a=0.61, b=0.17, tie=0.22)
     model.usable("What is 2 + 2?", "4.")                    # 0.93, of a run with --outcomes four
 
-One text or a list of them; a text is a string, or the turns of a conversation in a list. Scores are those of `predict.py`:
-the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run. What takes long to
+One text or a list of them; a text is a string, the turns of a conversation in a list, or chat messages. Scores are those
+of `predict.py`: the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run. What takes long to
 import is imported by what needs it, so that `from_pretrained("arena-style")` answers at once.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 
 FloatArray = npt.NDArray[np.float64]
+# A chat: role and content each. In a prompt it ends before the answer; in a response it is the answer.
+Messages = Sequence[Mapping[str, Any]]
+Texts = Sequence[Text | Messages]
 
 
 class Probabilities(NamedTuple):
@@ -106,13 +109,13 @@ class RewardModel:
 
     @overload
     def reward(  # type: ignore[overload-overlap]  # a str is a sequence
-        self, prompt: str, response: str, *, errors: Errors = "raise"
+        self, prompt: str | Messages, response: str | Messages, *, errors: Errors = "raise"
     ) -> float: ...
     @overload
-    def reward(self, prompt: Sequence[Text], response: Sequence[Text], *, errors: Errors = "raise") -> FloatArray: ...
+    def reward(self, prompt: Texts, response: Texts, *, errors: Errors = "raise") -> FloatArray: ...
 
     def reward(
-        self, prompt: str | Sequence[Text], response: str | Sequence[Text], *, errors: Errors = "raise"
+        self, prompt: str | Messages | Texts, response: str | Messages | Texts, *, errors: Errors = "raise"
     ) -> float | FloatArray:
         """The reward of each response, float64 [n], or of one: higher is better, among responses to the same prompt.
 
@@ -130,17 +133,17 @@ class RewardModel:
         _check_errors(errors)
         prompts, responses = _lists(prompt, response)
         rewards = self.scorer.rewards(prompts, responses, errors)
-        return float(rewards[0]) if isinstance(prompt, str) else rewards
+        return float(rewards[0]) if _is_one(prompt) else rewards
 
     @overload
     def usable(  # type: ignore[overload-overlap]  # a str is a sequence
-        self, prompt: str, response: str, *, errors: Errors = "raise"
+        self, prompt: str | Messages, response: str | Messages, *, errors: Errors = "raise"
     ) -> float: ...
     @overload
-    def usable(self, prompt: Sequence[Text], response: Sequence[Text], *, errors: Errors = "raise") -> FloatArray: ...
+    def usable(self, prompt: Texts, response: Texts, *, errors: Errors = "raise") -> FloatArray: ...
 
     def usable(
-        self, prompt: str | Sequence[Text], response: str | Sequence[Text], *, errors: Errors = "raise"
+        self, prompt: str | Messages | Texts, response: str | Messages | Texts, *, errors: Errors = "raise"
     ) -> float | FloatArray:
         """P(usable) of each response, float64 [n], or of one: how likely people prefer it to no response at all.
 
@@ -155,27 +158,32 @@ class RewardModel:
         _check_errors(errors)
         prompts, responses = _lists(prompt, response)
         shares = self.run.usable(prompts, responses, errors)
-        return float(shares[0]) if isinstance(prompt, str) else shares
+        return float(shares[0]) if _is_one(prompt) else shares
 
     @overload
     def compare(  # type: ignore[overload-overlap]  # a str is a sequence
-        self, prompt: str, response_a: str, response_b: str, *, errors: Errors = "raise"
+        self,
+        prompt: str | Messages,
+        response_a: str | Messages,
+        response_b: str | Messages,
+        *,
+        errors: Errors = "raise",
     ) -> Probabilities: ...
     @overload
     def compare(
         self,
-        prompt: Sequence[Text],
-        response_a: Sequence[Text],
-        response_b: Sequence[Text],
+        prompt: Texts,
+        response_a: Texts,
+        response_b: Texts,
         *,
         errors: Errors = "raise",
     ) -> FloatArray: ...
 
     def compare(
         self,
-        prompt: str | Sequence[Text],
-        response_a: str | Sequence[Text],
-        response_b: str | Sequence[Text],
+        prompt: str | Messages | Texts,
+        response_a: str | Messages | Texts,
+        response_b: str | Messages | Texts,
         *,
         errors: Errors = "raise",
     ) -> Probabilities | FloatArray:
@@ -189,7 +197,7 @@ class RewardModel:
         _check_errors(errors)
         prompts, responses_a, responses_b = _lists(prompt, response_a, response_b)
         probabilities = self.scorer.probabilities(prompts, responses_a, responses_b, errors)
-        return Probabilities(*map(float, probabilities[0])) if isinstance(prompt, str) else probabilities
+        return Probabilities(*map(float, probabilities[0])) if _is_one(prompt) else probabilities
 
     def trl_reward(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
         """A reward function for TRL's GRPOTrainer and RLOOTrainer: `reward_funcs=model.trl_reward`.
@@ -241,18 +249,35 @@ def _directory(name: str | os.PathLike[str], revision: str | None, token: str | 
         raise InputError(f"neither a run directory nor a repository that can be read ({reason})", file=text) from error
 
 
-def _lists(*texts: str | Sequence[Text]) -> list[Sequence[Text]]:
-    if len({isinstance(text, str) for text in texts}) > 1:
-        raise ValueError("a string beside a list; expected all strings, or lists of equal length")
-    return [[text] if isinstance(text, str) else text for text in texts]
+def _is_messages(text: Any) -> TypeGuard[Messages]:
+    """Whether it is a list of messages rather than a text, turns or a list of texts."""
+    return not isinstance(text, str) and len(text) > 0 and all(isinstance(message, Mapping) for message in text)
+
+
+def _is_one(text: str | Messages | Texts) -> bool:
+    """Whether it is one text rather than a list of them."""
+    return isinstance(text, str) or _is_messages(text)
+
+
+def _lists(prompt: str | Messages | Texts, *responses: str | Messages | Texts) -> list[list[Text]]:
+    """Lists of prompts and of the responses to them, messages turned into turns."""
+    if len({_is_one(text) for text in (prompt, *responses)}) > 1:
+        raise ValueError("one text beside a list; expected one text each, or lists of equal length")
+    lists: list[list[Any]] = [[text] if _is_one(text) else list(text) for text in (prompt, *responses)]
+    if not any(_is_messages(text) for texts in lists for text in texts if text is not None):
+        return lists
+    rows = [[_turns(asked, answer) for answer in answers] for asked, *answers in zip(*lists, strict=True)]
+    return [[pairs[0][0] for pairs in rows], *([pairs[place][1] for pairs in rows] for place in range(len(responses)))]
 
 
 def _turns(prompt: Any, completion: Any) -> tuple[Text, Text]:
-    """The turns of the prompt and of the answers, of TRL's plain or conversational form, as training reads them."""
+    """The turns of the prompt and of the answers, of texts, turns or TRL's messages, as training reads them."""
     from arena_data.reading.conversations import as_messages, turns  # brings pyarrow
 
-    if isinstance(prompt, str) and isinstance(completion, str):
-        return [prompt], [completion]
+    if not _is_messages(prompt) and not _is_messages(completion):
+        return ([prompt] if isinstance(prompt, str) else prompt), (
+            [completion] if isinstance(completion, str) else completion
+        )
     asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     answered = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
     return turns(as_messages([*asked, *answered]))

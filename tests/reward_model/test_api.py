@@ -110,6 +110,18 @@ def test_every_form_of_trls_messages(model: RewardModel) -> None:
         model.trl_reward([prompt], [[{"role": "critic", "content": "No."}]])
 
 
+def test_chat_messages_are_taken_wherever_texts_are(model: RewardModel) -> None:
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi?"}]}]
+    call = {"type": "function", "function": {"name": "clock", "arguments": {"zone": "UTC"}}}
+    hello = [{"role": "assistant", "content": "Hello.", "tool_calls": [call]}]
+    bye = [{"role": "assistant", "content": "Bye."}]
+    texts = (["Be brief.\n\nHi?"], ['Hello.\n[tool call] clock {"zone": "UTC"}'], ["Bye."])
+    expected = model.compare(*([text] for text in texts))[0]
+    assert model.compare(asked, hello, bye) == pytest.approx(tuple(expected), abs=1e-5)
+    assert model.compare([asked, asked], [hello, hello], ["Bye.", bye])[1] == pytest.approx(expected, abs=1e-5)
+    assert model.reward(asked, hello) == pytest.approx(model.reward([texts[0]], [texts[1]])[0], abs=1e-5)
+
+
 def test_a_loaded_model_reads_no_file_again(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     model = RewardModel.from_pretrained(folder, dtype="float32", device="cpu")
@@ -129,7 +141,7 @@ def test_threads_get_their_own_answers(model: RewardModel) -> None:
 def test_errors_are_one_line(tmp_path: Path, model: RewardModel) -> None:
     with pytest.raises(InputError, match="no such run directory"):
         RewardModel.from_pretrained(tmp_path / "none")
-    with pytest.raises(ValueError, match="a string beside a list"):
+    with pytest.raises(ValueError, match="one text beside a list"):
         model.reward("a", ["b"])  # type: ignore[call-overload]
     joint = RewardModel.from_pretrained(make_run(tmp_path / "joint", kind="bert", encoding="joint"), dtype="float32")
     with pytest.raises(InputError, match="joint encoding has no reward"):
