@@ -37,7 +37,7 @@ Judge = npt.ArrayLike | RewardModel | str | os.PathLike[str] | Callable[[dataset
 HEADS = ("figure", "value", "95 % interval")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Probabilities of battles, and what they are worth. Made by `evaluate`.
 
@@ -61,7 +61,7 @@ class Evaluation:
 
     def to_frame(self) -> Any:
         """A pandas DataFrame: a row a figure."""
-        return as_frame([{"figure": SHOWN.get(name, name), **figure} for name, figure in self.figures.items()])
+        return as_frame([{"figure": _shown(name), **figure} for name, figure in self.figures.items()])
 
     def report(self, peers: Mapping[str, npt.ArrayLike] | None = None) -> str:
         """The report's page as HTML. peers: name to probabilities float [n, 3] of systems to compare with."""
@@ -94,14 +94,14 @@ class Evaluation:
         for name, figure in self.figures.items():
             if figure["value"] is not None:
                 interval = "" if figure["low"] is None else f"{figure['low']:.4f} to {figure['high']:.4f}"
-                cells.append([SHOWN.get(name, name.replace("_", " ")), f"{figure['value']:.4f}", interval])
+                cells.append([_shown(name), f"{figure['value']:.4f}", interval])
         return cells
 
     @property
     def _caption(self) -> str:
         return f"{len(_labelled(self.battles)):,} battles with a verdict, of {len(self.battles):,}"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         parts = [self._caption, as_text(HEADS, self._cells)]
         return "\n".join(parts if self.leaderboard is None else [*parts, "", str(self.leaderboard)])
 
@@ -128,6 +128,10 @@ def evaluate(battles: Any, model: Judge) -> Evaluation:
     verdicts = np.asarray(loaded.select(rows)["verdict"][:], np.float64)
     groups = loaded.select(rows)["group"][:]
     return Evaluation(loaded, probabilities, quality(floored_log(probabilities)[rows], verdicts, groups))
+
+
+def _shown(name: str) -> str:
+    return SHOWN.get(name, name.replace("_", " "))
 
 
 def _labelled(battles: datasets.Dataset) -> npt.NDArray[np.intp]:

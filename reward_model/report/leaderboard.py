@@ -63,7 +63,7 @@ class Rating:
     style_rank: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Leaderboard:
     """Ratings, best first, and what they rest on.
 
@@ -113,7 +113,7 @@ class Leaderboard:
         apart = f"; {self.islands} groups of models that never met" if self.islands > 1 else ""
         return f"{len(self.ratings)} models, {' and '.join(parts)}{apart}"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{as_text(HEADS, self.cells())}\n{self.basis}"
 
     def _repr_html_(self) -> str:
