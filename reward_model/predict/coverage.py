@@ -17,7 +17,7 @@ from reward_model.predict.run_member import RunMember
 def stored_thresholds(members: Sequence[Member]) -> dict[str, float]:
     """What the calibration of the one member has kept, by percent of coverage.
 
-    Raises: InputError, one line, for several members, a file of probabilities, or a calibration without thresholds.
+    Raises: InputError, one line, for several members, one without a calibration (a file, a stock model), or one without thresholds.
     """
     remedy = "name labelled battles that no model has seen in --coverage_labels"
     if len(members) != 1:
@@ -34,7 +34,7 @@ def stored_thresholds(members: Sequence[Member]) -> dict[str, float]:
     elif isinstance(member, BlendMember):
         kept, command, folder = member.blend.calibration, "blend", member.name
     else:
-        raise InputError("--coverage of a file of probabilities has no calibration", file=member.name, fix=remedy)
+        raise InputError("keeps no thresholds for --coverage", file=member.name, fix=remedy)
     if not kept.set_thresholds:
         raise InputError(
             "its calibration has no thresholds for --coverage",
