@@ -17,7 +17,8 @@ from reward_model.predict.run_member import RunMember
 def stored_thresholds(members: Sequence[Member]) -> dict[str, float]:
     """What the calibration of the one member has kept, by percent of coverage.
 
-    Raises: InputError, one line, for several members, one without a calibration (a file, a stock model), or one without thresholds.
+    Raises: InputError, one line, for several members, one without a calibration (a file, a stock model), or a calibration
+        without thresholds.
     """
     remedy = "name labelled battles that no model has seen in --coverage_labels"
     if len(members) != 1:
