@@ -148,7 +148,7 @@ class Leaderboard:
             tiles=[Tile("models", f"{len(self.ratings):,}"), Tile("battles", f"{self.votes + self.predictions:,}")],
             note="Intervals are of 95 %.",
             sections=[
-                Section("ratings", "Which models are better?", notes, [Group(["ranking"], tables, tall=True)]),
+                Section("ratings", "Which models are better?", notes, [Group(["ranking"]), Group([], tables)]),
                 Section(
                     "effects", "What else decides votes?", [], [Group([], [Table(style, ["", "Elo", "95 %"], cells)])]
                 ),
