@@ -17,7 +17,6 @@ Source: Davidson (1970); Li, Angelopoulos & Chiang (2024), "Does style matter?",
 import csv
 import io
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -221,22 +220,22 @@ def _outcomes(
     """What counts for each battle, float64 [n, 3], NaN for nothing; and whether it is a vote, bool [n]."""
     nothing = [np.nan] * 3
     voted = np.array([verdict or nothing for verdict in battles["verdict"][:]], dtype=np.float64).reshape(-1, 3)
-    is_vote = ~np.isnan(voted).any(axis=1) & votes
+    is_vote: npt.NDArray[np.bool_] = np.logical_and(~np.isnan(voted).any(axis=1), votes)
     if probabilities is None:
-        return np.where(is_vote[:, None], voted, np.nan), is_vote
+        return np.where(is_vote[:, None], voted, np.nan).astype(np.float64), is_vote
     predicted = np.asarray(probabilities, dtype=np.float64)
     if predicted.shape != (len(battles), 3) or np.isnan(predicted).any():
         raise ValueError(f"probabilities have shape {predicted.shape}, or NaN; expected numbers ({len(battles)}, 3)")
     if (predicted < 0).any() or (np.abs(predicted.sum(axis=1) - 1) > 1e-3).any():
         raise ValueError("probabilities must be at least 0 and sum to 1 in each row; are these log-probabilities?")
-    return np.where(is_vote[:, None], voted, predicted), is_vote
+    return np.where(is_vote[:, None], voted, predicted).astype(np.float64), is_vote
 
 
-def _ratings(models: Sequence[str], fit: Ranking, styled: Ranking | None, battles: np.ndarray) -> list[Rating]:
-    order = np.lexsort((models, -fit.strength))
+def _ratings(models: list[str], fit: Ranking, styled: Ranking | None, battles: np.ndarray) -> list[Rating]:
+    order = np.lexsort((np.array(models), -fit.strength))
     rank_of_style = np.empty(len(models), dtype=int)
     if styled is not None:
-        rank_of_style[np.lexsort((models, -styled.strength))] = np.arange(1, len(models) + 1)
+        rank_of_style[np.lexsort((np.array(models), -styled.strength))] = np.arange(1, len(models) + 1)
     ratings = []
     for rank, place in enumerate(order, start=1):
         controlled = {}
