@@ -101,7 +101,7 @@ def by_model(
             shares[name] = win_share(
                 np.where(turn, 1 - predicted[rows], predicted[rows]),
                 np.where(turn, 1 - voted[rows], voted[rows]),
-                None if groups is None else [groups[row] for row in rows],
+                None if groups is None else [groups[row] for row in rows.tolist()],
                 None if asked_with is None else asked_with[rows],
             )
         except ValueError:
