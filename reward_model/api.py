@@ -6,8 +6,8 @@
     model.usable("What is 2 + 2?", "4.")                    # 0.93, of a run with --outcomes four
 
 One text or a list of them; a text is a string, the turns of a conversation in a list, or chat messages. Scores are those
-of `predict.py`: the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run. What takes long to
-import is imported by what needs it, so that `from_pretrained("arena-style")` answers at once.
+of `predict.py`: the same truncation, style head and calibration. Nothing is unpickled and no code of a repository is run.
+What takes long to import is imported by what needs it, so that `from_pretrained("arena-style")` answers at once.
 """
 
 import os

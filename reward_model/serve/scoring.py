@@ -64,5 +64,4 @@ class Scoring:
 
 
 def _turns(text: Text) -> Iterator[str]:
-    # Messages have become turns where the request was read.
-    yield from [text] if isinstance(text, str) else (turn for turn in text if isinstance(turn, str) and turn)
+    yield from [text] if isinstance(text, str) else (turn for turn in text if turn)
