@@ -7,6 +7,7 @@ taken is answered first.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,8 @@ def serve_until_stopped(server: "object", host: str) -> None:
             print(f"http://{host}:{port}  (Ctrl-C stops it)", flush=True)
         await task
 
+    # uvicorn stops in order at SIGTERM, and then raises it again: the process would end before its workers are cleaned up.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         asyncio.run(run())
     except KeyboardInterrupt:

@@ -69,6 +69,8 @@ class RemoteReward:
 class AsyncRemoteReward(RemoteReward):
     """The same for trainers that await reward functions, so that several run at once."""
 
+    __name__ = "async_remote_reward"
+
     async def __call__(  # type: ignore[override]
         self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any
     ) -> list[float]:
