@@ -127,7 +127,8 @@ def away(about: JudgeFile) -> str:
         return "No rule is stored: the judge is as sure of itself everywhere. Look at the other sources above first."
     rows = [f"| {one.about} | {one.keep:.2f} | {one.tie:+.2f} |" for one in about.away.situations]
     return f"""Where a battle is away from home, the judge keeps a share of its log-probabilities and takes the rest from the
-prior; a tie's log-probability is moved too. The rule was fitted across sources, leaving one out.
+prior; a tie's log-probability is moved too. The rule was set on the arena's own battles, out of fold; the figures
+above are with it.
 
 | situation | share kept | tie |
 | --- | --- | --- |

@@ -24,6 +24,7 @@ from arena_data.quiet import quiet_datasets
 from arena_data.splits.extra_battles import rows_without_links
 from arena_data.splits.folds import drop_duplicates, grouped_folds
 from arena_data.style.features import style_arrays
+from arena_data.style.languages import guessed_languages_of
 from benchmarks.leaderboard.systems import placed_battles, train_files
 from experiments.judge_card import card
 from experiments.judge_figures import Figured, Home, figures_of
@@ -65,14 +66,18 @@ class Recipe:
     situations: tuple[Situation, ...] = ()
 
 
+# The share that was best on the arena's battles in other languages, out of fold (docs/LOG.md, "away from home"), rounded up.
+NOT_ENGLISH = Situation("not in English", keep=0.2, languages=("English",))
+
 RECIPES = {
     "arena-style": Recipe(
         kind="style",
         reads="length, lists, headings, bold, code, refusals and the like; no word",
         caution="it counts length, lists and the like and reads no word; it tells how people tend to vote, "
         "not which response is right",
-        extra=("tulu_human_eval", "pandalm", "llmbar", "mtbench_webgpt"),
+        extra=("tulu_human_eval", "pandalm", "mtbench_webgpt", "tldr"),
         elsewhere=tuple(SOURCES),
+        situations=(NOT_ENGLISH,),
     ),
     "arena-minilm": Recipe(
         kind="frozen",
@@ -83,6 +88,7 @@ RECIPES = {
         extra=("mtbench_webgpt", "tulu_human_eval", "pandalm"),
         audited=60,
         weights="minilm",
+        situations=(NOT_ENGLISH,),
     ),
 }
 
@@ -150,7 +156,10 @@ def ship(name: str, recipe: Recipe, folder: Path, data_dir: Path, cache_dir: Pat
     judge = StoredBaseline(baseline, whole, {}, about)
 
     # 3. Figures, and files.
-    home = Home(battles, verdicts, groups, calibrated, prior)
+    away = about.away.apply(
+        calibrated, style_arrays(battles, num_proc=1, progress=False), lambda: guessed_languages_of(battles)
+    )
+    home = Home(battles, verdicts, groups, away, prior)
     elsewhere = {}
     for study in recipe.elsewhere:
         stored = StoredBaseline(fitted(battles, without=study), whole, {}, about) if study in recipe.extra else judge
@@ -196,9 +205,9 @@ def cross_calibrated(raw: FloatArray, verdicts: FloatArray, groups: np.ndarray, 
 def trained_on(
     battles: datasets.Dataset, recipe: Recipe, studies: dict[str, datasets.Dataset], baseline: Baseline
 ) -> tuple[Source, ...]:
-    """The arena's battles, and the studies unless cross-validation gave them no weight."""
+    """The arena's battles, and the studies unless cross-validation left them out."""
     own = Source("Chatbot Arena (lmsys-arena-human-preference-55k), a sample", len(battles), "Apache-2.0")
-    if isinstance(baseline, StyleRegression | Frozen) and not baseline.settings.extra_weight:
+    if isinstance(baseline, StyleRegression | Frozen) and not baseline.settings.closeness:
         return (own,)
     others = [Source(SOURCES[study].title, len(studies[study]), SOURCES[study].licence) for study in recipe.extra]
     return (own, *others)

@@ -47,7 +47,7 @@ def test_a_judge_is_made_whole_and_the_same_again(data_dir: Path, tmp_path: Path
     first, second = (read_baseline(folder) for folder in folders)
     assert first.judge is not None and second.metrics == first.metrics
     # A study that cross-validation gives no weight is not named: nothing was learned from it.
-    learned = [200, 60] if first.baseline.settings.extra_weight else [200]  # type: ignore[attr-defined]
+    learned = [200, 60] if first.baseline.settings.closeness else [200]  # type: ignore[attr-defined]
     assert [source.battles for source in first.judge.trained_on] == learned
     for name, values in first.baseline.weights.arrays().items():  # type: ignore[attr-defined]
         np.testing.assert_allclose(values, second.baseline.weights.arrays()[name], atol=1e-12)  # type: ignore[attr-defined]
