@@ -29,7 +29,6 @@ from torch.nn.functional import logsigmoid
 from reward_model.model.losses import distillation
 from reward_model.model.tie_links import LINKS, log_probabilities
 
-OUTCOMES = ("three", "four")
 FOUR_LABELS = ("A", "B", "tie", "both bad")
 
 

@@ -15,7 +15,6 @@ from arena_data.schema import LABELS
 from arena_data.style.features import STYLE_VERSION
 from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
 from arena_data.transcripts.truncation import TRUNCATION_VERSION
-from reward_model.model.four_outcomes import OUTCOMES
 from reward_model.tokens.encodings import ENCODINGS
 
 CONFIG, STYLE, CALIBRATION = "reward_config.json", "style_head.safetensors", "calibration.json"
@@ -24,6 +23,7 @@ BLEND, BASELINE, STOCK = "blend.json", "baseline.json", "stock_model.json"
 AUDIT, AUDIT_PAGE = "audit.json", "audit.html"
 RELIABILITY, BIAS = "reliability.png", "bias.png"  # of a published run's card
 
+OUTCOMES = ("three", "four")  # four: both bad is one of its own, `reward_model.model.four_outcomes`
 # No model reads more at once; larger numbers overflow where tokens are counted.
 MOST_TOKENS = 100_000_000
 
