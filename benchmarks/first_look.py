@@ -2,7 +2,8 @@
 
     python -m benchmarks.first_look --model runs/demo --input runs/demo/battles/test.jsonl
 
-On the left: P(A), P(B), P(tie) of two answers by `arena-minilm`. On the right: the win share of an answer said twice against itself said
+On the left: P(A), P(B), P(tie) of two answers by `arena-minilm`. On the
+right: the win share of an answer said twice against itself said
 once, over the responses of the file, with the style head open and closed. Intervals are of the mean over prompts.
 """
 
