@@ -5,10 +5,10 @@ and it looks for the best checkpoint at the path that it had when it was saved.
 """
 
 import contextlib
-import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError  # what PyTorch raises; nothing here unpickles
 from typing import Any
 
 from transformers.trainer_utils import rotate_checkpoints
@@ -83,7 +83,7 @@ def _one_line_if_unreadable(checkpoint: str | None) -> Iterator[None]:
     """Raises: InputError in the place of what PyTorch raises for a file that is none of its own."""
     try:
         yield
-    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (UnpicklingError, EOFError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
         if type(error).__name__ == "OutOfMemoryError" or checkpoint is None:
             raise
         raise InputError(
