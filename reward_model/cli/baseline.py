@@ -61,9 +61,12 @@ def add_options(command: argparse.ArgumentParser, kind: str) -> None:
             group.add_argument(f"--{option.name}", action=switch, default=option.default, help=text)
         else:
             kind_of_value: Any = type(option.default)
+            letter = {int: "N", float: "X"}.get(kind_of_value, "TEXT")
             if kind_of_value is int and option.default >= 0:
                 kind_of_value = whole_number(0)
-            group.add_argument(f"--{option.name}", type=kind_of_value, default=option.default, help=text)
+            group.add_argument(
+                f"--{option.name}", type=kind_of_value, default=option.default, metavar=letter, help=text
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

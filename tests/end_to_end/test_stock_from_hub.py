@@ -31,7 +31,7 @@ def publish(hub: Hub, folder: Path) -> str:
     return hub.commit("someone/stock", "main", {path.name: hub.keep(path.read_bytes()) for path in folder.iterdir()})
 
 
-@pytest.mark.slow
+@pytest.mark.scale  # three processes that import everything, and deadlines of the Hub that a busy machine misses
 def test_it_is_wrapped_by_its_commit_and_read_offline(tmp_path: Path) -> None:
     battles, wrapped = tmp_path / "labelled.csv", tmp_path / "wrapped"
     with open("arena_data/sample.csv", encoding="utf-8", newline="") as stream:

@@ -210,7 +210,10 @@ def test_bad_input_is_one_line_and_status_2(
 
 def test_without_a_model_nothing_is_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train_reward.main(["--train_file", str(SAMPLE), "--output_dir", str(tmp_path), *FLAGS]) == 2
-    assert capsys.readouterr().err == "error: model_name_or_path is not given; name a model directory or a Hub id\n"
+    assert (
+        capsys.readouterr().err
+        == "error: model_name_or_path is not given; name a model directory or a Hub id, or a run with init_from\n"
+    )
 
 
 def test_a_disk_that_fills_in_a_checkpoint_is_one_line(backbone: Path, tmp_path: Path) -> None:

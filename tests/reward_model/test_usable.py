@@ -56,7 +56,7 @@ def test_without_style_a_reward_above_the_zero_is_a_usable_response(run: Path) -
     rewards, shares = plain.reward(prompts, responses), plain.usable(prompts, responses)
     assert shares == pytest.approx(1 / (1 + np.exp(-rewards)))
     # The zero is taken off the stock reward, w·h.
-    scorer = plain.plain._loaded_scorer()
+    scorer = plain.run.plain._loaded_scorer()
     layer = next(module for module in scorer.loaded.model.modules() if hasattr(module, "zero"))
     with torch.no_grad():
         layer.zero += 1
