@@ -8,6 +8,7 @@ Source: https://huggingface.co/docs/transformers/main_classes/model#transformers
 """
 
 import os
+import re
 import threading
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -24,6 +25,9 @@ from reward_model.model.quantised import keep_whole, quantisation_method, withou
 from reward_model.model.score_layer import head_module_names
 from reward_model.quiet import quiet_transformers
 
+# Numbers of a configuration: of layers, experts and heads; and of anything, positions included.
+MOST_PARTS, MOST_ANYTHING = 100_000, 1 << 40
+_COUNTS = re.compile(r"n_|num_|.*layers?$|.*depth$")
 # Of a bare backbone whose last hidden states alone are read.
 UNREAD = ("pooler",)
 _SHOWN = 3
@@ -72,8 +76,19 @@ def load_pretrained(kind: Any, name: str | os.PathLike[str], *, new: Collection[
 
 
 def load_config(name: str | os.PathLike[str], **options: Any) -> Any:
-    """A model's configuration; no code of its repository is run. Raises: Transformers' own errors."""
-    return AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+    """A model's configuration; no code of its repository is run.
+
+    Raises: ModelError for a number that no model has, of which a layer each would be built; Transformers' own errors.
+    """
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+    waiting = [("", config.to_dict())]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, int) and value > (MOST_PARTS if _COUNTS.match(key) else MOST_ANYTHING):
+            raise ModelError(f"{name}: config.json: {key} is {str(value)[:30]}, more than any model has")
+    return config
 
 
 def head_names(name: str | os.PathLike[str], revision: str | None = None) -> list[str]:

@@ -189,9 +189,11 @@ def _meta_model(config: PretrainedConfig, arguments: ModelConfig) -> Any:
     named = arguments.dtype not in (None, "auto")
     dtype = dtype_named(str(arguments.dtype)) if named else torch.bfloat16 if quantised else torch.float32
     attention = arguments.attn_implementation
-    options = {"attn_implementation": attention} if attention in ("eager", "sdpa") else {}
+    options: dict[str, Any] = {"attn_implementation": attention} if attention in ("eager", "sdpa") else {}
     with torch.device("meta"):
-        model: Any = AutoModelForSequenceClassification.from_config(config, dtype=dtype, **options)
+        model: Any = AutoModelForSequenceClassification.from_config(
+            config, dtype=dtype, trust_remote_code=False, **options
+        )
         model.config.pad_token_id = model.config.get_text_config().pad_token_id = 0  # stock pooling wants one
         install_score_layer(model, style_features=_STYLE_FEATURES, tie_bias=0.0)
         peft_config = lora_config(arguments, model)

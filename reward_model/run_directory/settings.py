@@ -26,6 +26,7 @@ RELIABILITY, BIAS = "reliability.png", "bias.png"  # of a published run's card
 OUTCOMES = ("three", "four")  # four: both bad is one of its own, `reward_model.model.four_outcomes`
 # No model reads more at once; larger numbers overflow where tokens are counted.
 MOST_TOKENS = 100_000_000
+MOST_GRADES = 100
 
 # What a type of model saves itself.
 MODEL_FILES = {
@@ -113,6 +114,10 @@ class RewardModelConfig:
             allowed = _ALLOWED.get(name, (value,))
             if value not in allowed and not (name == "style_version" and not self.style):
                 raise ValueError(f"setting {name!r} is {value!r}; expected {' or '.join(map(repr, allowed))}")
+        if not 0 <= self.grade_levels <= MOST_GRADES:
+            raise ValueError(f"setting 'grade_levels' is {self.grade_levels}; expected 0 to {MOST_GRADES}")
+        if not all(isinstance(source, str) for source in self.sources):
+            raise ValueError(f"setting 'sources' is {self.sources!r}; expected names")
         if not 1 <= self.max_length <= MOST_TOKENS:
             raise ValueError(f"setting 'max_length' is {self.max_length}; expected 1 to {MOST_TOKENS:,} tokens")
 

@@ -23,7 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 from transformers.utils import chat_template_utils
 
-from reward_model.errors import ModelError
+from reward_model.errors import ModelError, one_line
 
 SECONDS = 5.0  # of the thread's own computing, so that a busy machine changes nothing; real templates take milliseconds
 CHARACTERS, PER_CHARACTER = 64 << 20, 64  # that may come to be, and so many more for each one of the conversation
@@ -42,7 +42,11 @@ _NUMBER = re.compile(r"\d{1,18}")
 _budget = threading.local()
 
 
-class TemplateLimitError(ModelError):
+class ChatTemplateError(ModelError, jinja2.TemplateError):
+    """A chat template that is none, or fails for a conversation. It is one of Jinja's errors too, as callers expect."""
+
+
+class TemplateLimitError(ChatTemplateError):
     """A chat template that does not end, or writes without end, for one of the conversations."""
 
 
@@ -57,7 +61,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             self.filters[name] = functools.wraps(function)(functools.partial(self._filtered, name, function))
         self.filters |= {_STEP: self.bounded_step, _COUNT: self.bounded_value}
         self.template_class = BoundedTemplate
-        return super().from_string(source, *args, **kwargs)
+        try:
+            return super().from_string(source, *args, **kwargs)
+        except (jinja2.TemplateError, RecursionError) as error:
+            raise _failure(error) from error
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _Instrument().visit(super()._parse(source, name, filename))
@@ -142,6 +149,10 @@ class BoundedTemplate(jinja2.Template):
             raise _stop("calls itself without end") from None
         except MemoryError:
             raise _stop("writes without end") from None
+        except ChatTemplateError:
+            raise
+        except Exception as error:  # a template may do with any value what does not work with it
+            raise _failure(error) from error
         finally:
             _budget.__dict__.clear()
 
@@ -212,6 +223,10 @@ def _step() -> nodes.Expr:
 
 def _counted(value: nodes.Expr) -> nodes.Expr:
     return nodes.Filter(value, _COUNT, [], [], None, None, lineno=value.lineno)
+
+
+def _failure(error: Exception) -> ChatTemplateError:
+    return ChatTemplateError(f"the chat template fails ({one_line(error)}); correct chat_template.jinja")
 
 
 def _stop(what: str) -> TemplateLimitError:

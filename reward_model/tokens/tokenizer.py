@@ -59,7 +59,9 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
         if not tokenizer.is_fast:
             raise ModelError(f"{name}: the tokenizer has no fast version, which truncation needs; choose another model")
-        return prepare_tokenizer(tokenizer)
+        prepared = prepare_tokenizer(tokenizer)
+        prepared("Hello.")  # some settings show only now that they make no sense
+        return prepared
     except ModelError:
         raise
     except Exception as error:  # the tokenizers library raises plain ones

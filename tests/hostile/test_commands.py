@@ -23,6 +23,7 @@ ABSENT = object()
 VALUES: list[Any] = [None, 10**400, -1, [], "x", float("nan"), {}, 1e308, True, [None], "../../x", 0, ABSENT]
 FILES = {
     "run": ["adapter_config.json", "reward_config.json", "calibration.json", "metrics.json", "tokenizer_config.json"],
+    "full": ["config.json"],
     "prior": ["baseline.json", "state.json", "calibration.json"],
     "length_buckets": ["baseline.json", "state.json"],
     "lightgbm": ["baseline.json", "state.json"],
@@ -52,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = battles(path / "training.csv", 60)
     battles(path / "few.csv", 3)
     make_run(path / "run", kind="bert", model_type="adapter")
+    make_run(path / "full")
     for kind in ("prior", "length_buckets", "lightgbm"):
         assert main(["baseline", kind, "--train_file", str(training), "--output_dir", str(path / kind)]) == 0
     members = [str(path / "prior"), str(path / "length_buckets")]

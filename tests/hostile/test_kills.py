@@ -97,7 +97,7 @@ def main() -> None:
                 raise SystemExit(
                     f"killed {', '.join(story)}: ANOTHER END\n" + Path(f"{output}.log").read_text()[-2000:]
                 )
-            print(f"killed {', '.join(story)}: the same bytes", flush=True)
+            print(f"killed {', '.join(story) or 'too late'}: the same bytes", flush=True)
         print(f"{kills} kills in {runs} runs")
 
 

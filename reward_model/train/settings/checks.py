@@ -24,11 +24,12 @@ import importlib.util
 import os
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from trl import ModelConfig
 
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import check_positions
+from reward_model.model.pretrained import load_config
 from reward_model.train.settings.config import TieRewardConfig
 
 # A tokenizer that knows no limit says 10^30.
@@ -144,7 +145,7 @@ def whole_max_length(tokenizer: PreTrainedTokenizerBase, arguments: ModelConfig)
         return int(tokenizer.model_max_length)
     name = str(arguments.model_name_or_path)
     try:
-        config = AutoConfig.from_pretrained(name, revision=arguments.model_revision).get_text_config()
+        config = load_config(name, revision=arguments.model_revision).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{name}: no configuration ({one_line(error)})") from error
     positions = getattr(config, "max_position_embeddings", None)

@@ -1,6 +1,8 @@
 """Weights are all there or the load fails: nothing is drawn at random, unpickled or run."""
 
+import ast
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,28 @@ def test_code_of_a_directory_is_never_run(
         load_model(arguments, load_tokenizer(str(folder)), style_features=0, tie_bias=0.0)
     assert "\n" not in str(refusal.value) and "trust_remote_code=True" not in str(refusal.value)
     assert not ran.exists()
+
+
+def test_every_call_of_transformers_says_that_no_code_is_trusted() -> None:
+    asked = 0
+    for file in (Path(__file__).parents[3] / "reward_model").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Call) and re.match(
+                r"(Auto\w+|kind)\.from_(pretrained|config)$", ast.unparse(node.func)
+            )
+            if named:
+                trusted = [word.value for word in node.keywords if word.arg == "trust_remote_code"]
+                assert [ast.unparse(value) for value in trusted] == ["False"], f"{file}, line {node.lineno}"
+                asked += 1
+    assert asked >= 5
+
+
+@pytest.mark.parametrize("field", ["num_hidden_layers", "max_position_embeddings"])
+def test_a_configuration_of_endless_layers_is_refused_at_once(field: str, tmp_path: Path) -> None:
+    folder = write_backbone(tmp_path / "backbone")
+    set_field(folder / "config.json", **{field: 10**29})
+    with pytest.raises(ModelError, match=f"config.json: {field} is 1000.*more than any model has"):
+        head_names(str(folder))
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers.utils import chat_template_utils
 
 from arena_data.transcripts.rendering import render
+from reward_model.errors import ModelError
 from reward_model.tokens import bounded_templates
 from reward_model.tokens.bounded_templates import BoundedTemplate, TemplateLimitError
 from reward_model.tokens.tokenizer import load_tokenizer
@@ -66,6 +67,27 @@ def test_a_template_without_end_is_stopped(template: str, folder: Path, monkeypa
     with pytest.raises(TemplateLimitError, match=r"^the chat template .* for one conversation; correct chat_template"):
         render(tokenizer, ["Open sesame"], ["yes"])
     assert time.thread_time() - before < 4
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ broken",
+        "{% for x in %}",
+        "{{ messages | nofilter }}",
+        "{{ raise_exception('not like this') }}",
+        "{{ messages[9].content }}",
+        "{{ 1 / 0 }}",
+        "{{ [] + 1 }}",
+        "{{ ''.__class__.__mro__ }}",
+    ],
+)
+def test_a_template_that_fails_is_one_line(template: str, folder: Path) -> None:
+    tokenizer: Any = load_tokenizer(str(folder))
+    tokenizer.chat_template = template
+    with pytest.raises(ModelError, match=r"^the chat template fails \(.+\); correct chat_template.jinja$") as caught:
+        render(tokenizer, ["Open sesame"], ["yes"])
+    assert isinstance(caught.value, jinja2.TemplateError)  # as whoever calls Transformers expects
 
 
 MESSAGES = [
