@@ -62,9 +62,9 @@ leaderboard: .venv/.dev
 	$(BIN)/python -m reward_model weights minilm
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.leaderboard
 
-# Every engine on two CPU processes, compared with one process: half an hour.
+# Every engine on two CPU processes, compared with one process, and the other tests that take long: half an hour.
 scale: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m scale tests/end_to_end/test_scale.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m scale
 	$(BIN)/python -m benchmarks.scale
 
 clean:

@@ -50,7 +50,7 @@ def train(backbone: Path, output: Path, flags: str) -> int:
     return train_reward.main(command.split())
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_that_trains_predicts_and_exports(variant: str, backbone: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -49,6 +49,17 @@ SMALL = {
     "position_buckets": 32,
     "pooler_hidden_size": SIZES["hidden_size"],
 }
+# One of each way to train in `make test`; the others are run by `make scale`.
+IN_THE_SUITE = {
+    "deberta_v3_large",
+    "gemma2_9b_joint_qlora_24gb",
+    "gemma2_9b_qlora_2xt4",
+    "llama3_8b_int8_2x24gb",
+    "skywork_llama31_8b_qlora",
+}
+MARKED = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem in IN_THE_SUITE else pytest.mark.scale) for path in LARGE
+]
 SHORT = [
     *("--max_train_battles", "40", "--validation_share", "0.2", "--calibration_share", "0.2", "--max_length", "256"),
     *("--batch_tokens", "2048", "--gradient_accumulation_steps", "1"),
@@ -93,7 +104,7 @@ def taught(folder: Path) -> Path:
     return folder / "taught.jsonl"
 
 
-@pytest.mark.parametrize("recipe", LARGE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", MARKED)
 def test_a_large_recipe_runs_from_battles_to_a_submission(recipe: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = yaml.safe_load(recipe.read_text("utf-8"))
     if not HAS_BF16:

@@ -46,7 +46,7 @@ def test_sections_run_and_leave_rows_that_are_right(tmp_path: Path, capsys: pyte
     assert "| model | way | pieces | tokens |" in shown.out and "training_llama8b, " in shown.out
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 @pytest.mark.usefixtures("no_gpu")
 def test_quantised_steps_and_plans_run_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = ("gemma2", "modernbert", "deberta-v2")

@@ -214,7 +214,7 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "train.csv" in error
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 def test_peers_are_rows_of_the_same_battles_and_know_ties(data_dir: Path, tmp_path: Path) -> None:
     backbone = tiny_bert(tmp_path / "tiny")
     page, output = tmp_path / "P.md", tmp_path / "runs"
@@ -235,7 +235,7 @@ def test_peers_are_rows_of_the_same_battles_and_know_ties(data_dir: Path, tmp_pa
         assert f"`{name}-tiny`" in page.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 def test_our_own_model_is_a_row_trained_on_the_same_fold(data_dir: Path, tmp_path: Path) -> None:
     """By train_reward.py in a process of its own, on a tiny random BERT."""
     backbone = tiny_bert(tmp_path / "tiny")
