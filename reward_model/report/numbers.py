@@ -70,6 +70,13 @@ def changed_rows(audit: Figures) -> list[Figures]:
     return [row for family in families for row in audit[family]["changed"] if row["battles"]]
 
 
+def points_in_place(curve: list[Figures]) -> int:
+    """How many points of reliability curves hold the predicted share in their interval; those without one count."""
+    return sum(
+        row["seen"]["low"] is None or row["seen"]["low"] <= row["predicted"] <= row["seen"]["high"] for row in curve
+    )
+
+
 def describe_calibration(data: ReportData, resampling: Resampling) -> Figures:
     """Reliability curves of each verdict, and calibration errors, after calibration and, where there was one, before."""
     verdicts, groups = data.verdicts, data.groups

@@ -22,7 +22,7 @@ from arena_data.webpage.drawing import (
 )
 from reward_model.audit.observed import LEAST_BATTLES
 from reward_model.evaluation.resampling import Estimate
-from reward_model.report.numbers import best_peer
+from reward_model.report.numbers import best_peer, points_in_place
 from reward_model.report.text import is_clear, plain
 
 Figures = dict[str, Any]
@@ -100,9 +100,7 @@ def draw_reliability(label: str, figures: Figures) -> Picture | None:
         canvas.axes.set_xlabel(f"predicted, {LABEL_NAMES[label]}, %")
         canvas.axes.set_ylabel("seen, %")
         canvas.axes.legend(loc="upper left", handletextpad=0.4)
-    inside = sum(
-        row["seen"]["low"] is None or row["seen"]["low"] <= row["predicted"] <= row["seen"]["high"] for row in after
-    )
+    inside = points_in_place(after)
     names = {"A": "A wins", "B": "B wins", "tie": "Ties"}
     return Picture(f"{names[label]}: {inside} of {len(after)} points are where they should be", canvas.svg)
 

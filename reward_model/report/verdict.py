@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 from arena_data.webpage.drawing import percent
-from reward_model.report.numbers import best_peer, changed_rows
-from reward_model.report.text import is_clear, plain, signed
+from reward_model.report.numbers import best_peer, changed_rows, points_in_place
+from reward_model.report.text import gain_text, is_clear, number_text, points_text, signed
 
 Figures = dict[str, Any]
 
@@ -16,7 +16,6 @@ Figures = dict[str, Any]
 SMALL_ERROR = 0.03
 # Points of a hundred battles that dress alone may win before the model counts as swayed.
 SMALL_SWAY = 2.0
-_ENDS = ("value", "low", "high")
 
 
 def verdict(figures: Figures) -> Figures:
@@ -40,11 +39,11 @@ def _answer(question: str, state: str, answer: str, why: str, clause: str) -> Fi
 def _better(figures: Figures) -> Figures:
     question = "Is it better than simple systems?"
     quality = figures["quality"]
-    log_loss = f"Log loss {_with_interval(quality['metrics']['log_loss'], 4)}."
+    log_loss = f"Log loss {number_text(quality['metrics']['log_loss'], 4)}."
     if not (best := best_peer(quality)):
         return _answer(question, "unsure", "Not compared", log_loss, "was compared with no simple system")
     name, gain = best[0], best[1]["gain"]
-    why = f"{log_loss} Gain over {name}, the best of them: {_with_interval(gain, 4, signed)}."
+    why = f"{log_loss} Gain over {name}, the best of them: {gain_text(gain, 4)}."
     if gain["low"] is not None and gain["low"] > 0:
         return _answer(question, "good", "Yes", why, f"is better than {name} beyond doubt")
     if gain["high"] is not None and gain["high"] < 0:
@@ -76,9 +75,7 @@ def _calibrated(figures: Figures) -> Figures:
     question = "Do its probabilities come true?"
     error = figures["quality"]["metrics"]["classwise_calibration_error"]
     points = [row for curve in figures["calibration"]["after"]["curves"].values() for row in curve]
-    inside = sum(
-        row["seen"]["low"] is None or row["seen"]["low"] <= row["predicted"] <= row["seen"]["high"] for row in points
-    )
+    inside = points_in_place(points)
     why = f"Calibration error {_shares(error)}. {inside} of {len(points)} points of its curves lie where they should."
     if error["value"] is None or error["low"] is None:
         return _answer(question, "unsure", "Too few battles", "", "its calibration cannot be told")
@@ -96,8 +93,7 @@ def _swayed(figures: Figures) -> Figures:
     if not rows:
         return _answer(question, "unsure", "Not tried", "The bias audit was left out.", "")
     worst = max(rows, key=lambda row: abs(row["win_share"]["value"]))
-    effect = {key: None if value is None else 100 * value for key, value in worst["win_share"].items() if key in _ENDS}
-    points = _with_interval(effect, 1, signed)
+    points = points_text(worst["win_share"])
     why = f"Largest effect, in points of a hundred battles: the same response, {worst['label']}: {points}."
     if abs(100 * worst["win_share"]["value"]) <= SMALL_SWAY:
         return _answer(question, "good", "No", why, "and dress alone hardly sways it")
@@ -113,13 +109,6 @@ def _without_style(figures: Figures, name: str) -> float | None:
     closed = figures["audit_style_off"]
     rows = changed_rows(closed) if closed else []
     return next((row["win_share"]["value"] for row in rows if row["name"] == name), None)
-
-
-def _with_interval(estimate: Figures, digits: int, write: Any = plain) -> str:
-    value = write(estimate["value"], digits)
-    if estimate["low"] is None:
-        return value
-    return f"{value} ({write(estimate['low'], digits)} to {write(estimate['high'], digits)})"
 
 
 def _shares(estimate: Figures) -> str:
