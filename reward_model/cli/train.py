@@ -180,9 +180,10 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     style_log_loss = None if run.style_fit is None else run.style_fit.log_loss
     metrics = finish_run(run.trainer, run.data, model_arguments, sources, style_log_loss)
     if run.trainer.is_world_process_zero():
-        low, high = metrics["intervals"].get("log_loss", (float("nan"), float("nan")))
+        ends = metrics["intervals"].get("log_loss")  # none where there are too few prompts
+        interval = f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
         print(
-            f"validation log loss {metrics['log_loss']:.4f} ({low:.4f} to {high:.4f}), accuracy {metrics['accuracy']:.3f}"
+            f"validation log loss {metrics['log_loss']:.4f}{interval}, accuracy {metrics['accuracy']:.3f}"
             f" (class prior {metrics['class_prior_log_loss']:.4f}); run in {config.output_dir}"
         )
         if warning := doubt(metrics):
