@@ -1,6 +1,5 @@
 """A stock reward model of the Hub: wrapped by its commit, then read without a network, also when the Hub has moved on."""
 
-import csv
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 
 from arena_data.submission import read_submission
 from tests.helpers.hub_server import Hub, serving
+from tests.helpers.made_battles import write_sample
 from tests.reward_model.predict.test_stock_member import stock_llama
 
 ROOT = Path(__file__).parents[2]
@@ -34,10 +34,7 @@ def publish(hub: Hub, folder: Path) -> str:
 @pytest.mark.scale  # three processes that import everything, and deadlines of the Hub that a busy machine misses
 def test_it_is_wrapped_by_its_commit_and_read_offline(tmp_path: Path) -> None:
     battles, wrapped = tmp_path / "labelled.csv", tmp_path / "wrapped"
-    with open("arena_data/sample.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream))[:21]
-    with open(battles, "w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows(rows)
+    write_sample(battles, 20)
     (tmp_path / "hub").mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1", "OMP_NUM_THREADS": "1"}

@@ -1,5 +1,6 @@
 """Battles whose answer is known: two made-up ways of voting, one that length tells and one that words tell."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from arena_data.reading.builder import group_of
 from arena_data.schema import FEATURES
 
+SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
 A, B, TIE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
 WORDS = (
     "river",
@@ -29,6 +31,15 @@ WORDS = (
 )
 Row = tuple[str, str, str, list[float] | None]
 Make = Callable[..., datasets.Dataset]
+
+
+def write_sample(path: Path, battles: int) -> str:
+    """The first battles of the sample as a CSV file of their own; returns its path."""
+    with open(SAMPLE, encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))[: 1 + battles]
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return str(path)
 
 
 def battles_of(rows: list[Row], source: str = "own") -> datasets.Dataset:

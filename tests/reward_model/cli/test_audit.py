@@ -1,6 +1,5 @@
 """`audit` on a run and on a wrapped stock model, and `export --max_sway` that reads its card."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -8,17 +7,13 @@ from pathlib import Path
 import pytest
 
 from reward_model.__main__ import main
+from tests.helpers.made_battles import write_sample
 from tests.reward_model.predict.test_stock_member import stock_llama
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("battles") / "labelled.csv"
-    with open("arena_data/sample.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream))[:31]
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows(rows)
-    return str(path)
+    return write_sample(tmp_path_factory.mktemp("battles") / "labelled.csv", 30)
 
 
 def test_a_run_is_audited_open_and_closed_and_its_export_is_held_to_the_card(

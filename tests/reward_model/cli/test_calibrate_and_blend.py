@@ -1,6 +1,5 @@
 """`calibrate` and `blend` as a person runs them: on CSV files, on a run directory, on a baseline, and on bad input."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from reward_model.calibration.blending import Blend, fit_blend, pool
 from reward_model.calibration.calibration import Calibration
 from reward_model.cli import predict
 from reward_model.evaluation.probabilities import log_loss
+from tests.helpers.made_battles import write_sample
 from tests.helpers.run_directories import make_run
 
 ROWS = 600
@@ -40,12 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty battles of the sample, with their verdicts."""
     path = tmp_path_factory.mktemp("battles") / "labelled.csv"
-    with open("arena_data/sample.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))[:60]
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_sample(path, 60)
     return path
 
 

@@ -1,6 +1,5 @@
 """A stock one-label model: the rewards that its own code gives, wrapped with a tie link, refused where it cannot be used."""
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -31,6 +30,7 @@ from reward_model.predict.stock_rewards import StockScorer
 from reward_model.publish.export import export
 from reward_model.run_directory.load_model import LoadOptions
 from reward_model.run_directory.stock import read_wrapped
+from tests.helpers.made_battles import write_sample
 from tests.helpers.tiny_models import SIZES, byte_tokenizer, tiny_llama
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
@@ -100,11 +100,7 @@ def test_what_is_cut_is_said(llama: Path) -> None:
 def test_wrapped_it_is_a_swap_exact_member_and_predicts_offline(
     llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrapped, output, sample = tmp_path / "wrapped", tmp_path / "s.csv", str(tmp_path / "sample.csv")
-    with open("arena_data/sample.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream))[:41]
-    with open(sample, "w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows(rows)
+    wrapped, output, sample = tmp_path / "wrapped", tmp_path / "s.csv", write_sample(tmp_path / "sample.csv", 40)
     assert main(["calibrate", str(llama), "--input", sample, "--output", str(wrapped), "--device", "cpu"]) == 0
     assert "in cross-validation (class prior" in capsys.readouterr().out
     assert {path.name for path in wrapped.iterdir()} == {"stock_model.json"}

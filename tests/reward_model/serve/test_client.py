@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,45 +96,8 @@ def test_openrlhfs_transport(url: str, judge: RunJudge) -> None:
 @pytest.mark.slow
 def test_a_step_of_grpo_with_a_served_reward(url: str, judge: RunJudge, tmp_path: Path) -> None:
     """Stock TRL with the synchronous and the async client beside the model itself: equal rewards, and the policy moves."""
-    import torch
-    from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from tests.helpers.grpo import mean_rewards_of_a_step
 
-    from tests.helpers.tiny_models import byte_tokenizer
-
-    tokenizer = byte_tokenizer()
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    policy = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, **sizes))
-    before = {name: value.clone() for name, value in policy.state_dict().items()}
-    trainer = GRPOTrainer(
-        model=policy,
-        reward_funcs=[judge.model.trl_reward, RemoteReward(url, KEY), AsyncRemoteReward(url, KEY)],
-        args=GRPOConfig(
-            output_dir=str(tmp_path),
-            max_steps=1,
-            per_device_train_batch_size=4,
-            num_generations=4,
-            max_completion_length=8,
-            learning_rate=1e-2,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            report_to="none",
-            save_strategy="no",
-            logging_steps=1,
-            disable_tqdm=True,
-        ),
-        train_dataset=Dataset.from_dict({"prompt": PROMPTS}),
-        processing_class=tokenizer,
-    )
-    trainer.train()
-    logged = next(entry for entry in trainer.state.log_history if "reward" in entry)
-    means = [value for name, value in logged.items() if name.startswith("rewards/") and name.endswith("/mean")]
-    assert len(means) == 3 and np.ptp(means) < 1e-4, json.dumps(logged)
-    assert logged["reward_std"] > 0
-    moved = [name for name, value in policy.state_dict().items() if not torch.equal(value, before[name])]
-    assert len(moved) > len(before) // 2
+    functions = [judge.model.trl_reward, RemoteReward(url, KEY), AsyncRemoteReward(url, KEY)]
+    means = mean_rewards_of_a_step(functions, PROMPTS, tmp_path)
+    assert len(means) == 3 and np.ptp(means) < 1e-4, means
