@@ -81,6 +81,8 @@ def make_app(
     )
     served = workers[0].served
     scoring = Scoring(batcher, served, limits)
+    known = {name: getattr(served, name) for name in ("name", "has_rewards", "has_probabilities")}
+    known["coverages"] = [int(percent) / 100 for percent in served.set_thresholds]
     for protocol in (plain, openrlhf, vllm, tei):
         app.include_router(protocol.routes(scoring))
 
@@ -93,7 +95,7 @@ def make_app(
     async def ready() -> JSONResponse:
         """Whether a worker is alive: 200 or 503."""
         is_ready = bool(batcher.alive) and not batcher.closing
-        return JSONResponse({"ready": is_ready, **served._asdict()}, 200 if is_ready else 503)
+        return JSONResponse({"ready": is_ready, **known}, 200 if is_ready else 503)
 
     @app.get("/metrics", tags=["Operation"])
     async def read_metrics() -> PlainTextResponse:

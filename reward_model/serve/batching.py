@@ -17,6 +17,8 @@ from reward_model.serve.limits import Limits, Refusal
 from reward_model.serve.workers import Worker, WorkerDied
 
 RESTART_SECONDS = (1.0, 30.0)  # between two attempts to start a worker again: the first wait, and the longest
+# Times a request's time, after which a worker hangs. By then nobody waits for its batch.
+HUNG = 2
 
 
 @dataclass(eq=False)
@@ -167,7 +169,10 @@ class Batcher:
         rows = [row for part in batch for row in part.rows]
         self.scoring += len(rows)
         try:
-            scores = await worker.score(batch[0].request.kind, rows)
+            async with asyncio.timeout(HUNG * self.limits.seconds):
+                scores = await worker.score(batch[0].request.kind, rows)
+        except TimeoutError:
+            raise WorkerDied(f"a worker gave no answer within {HUNG * self.limits.seconds:g} seconds") from None
         except ScoringError as error:
             if len(batch) == 1:
                 batch[0].request.fail(error)

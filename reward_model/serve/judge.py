@@ -4,7 +4,7 @@ Scores are those of `RewardModel` and of `arena-reward predict`. A battle or res
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from reward_model.predict.text_scorer import STYLE_ALONE
 if TYPE_CHECKING:
     from reward_model.api import RewardModel
     from reward_model.predict.member import Member, MemberOptions
+    from reward_model.predict.text_scorer import TextScorer
 
 FloatArray = npt.NDArray[np.float64]
 Kind = Literal["reward", "battle"]
@@ -37,6 +38,7 @@ class Judge(Protocol):
     name: str
     has_rewards: bool
     has_probabilities: bool
+    set_thresholds: Mapping[str, float]  # of verdict sets, by percent of coverage; nothing where they are not known
 
     def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
         """Rewards, float64 [n, 1], or P(A), P(B), P(tie), float64 [n, 3]; NaN where a row cannot be scored."""
@@ -51,6 +53,7 @@ class RunJudge:
     def __init__(self, model: "RewardModel", name: str):
         self.model, self.name = model, name
         self.has_rewards = model.scorer.reward_note not in (None, STYLE_ALONE)
+        self.set_thresholds = _thresholds_of_texts(model.scorer)
 
     def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
         prompts, a, b = _columns(rows)
@@ -63,11 +66,16 @@ class MemberJudge:
     """Any other member of a prediction. Rewards exist for stock reward models only."""
 
     def __init__(self, member: "Member", name: str):
+        from reward_model.predict.coverage import stored_thresholds
         from reward_model.predict.stock_member import StockMember
 
         self.member, self.name = member, name
         self.has_rewards = isinstance(member, StockMember)
         self.has_probabilities = not isinstance(member, StockMember) or member.wrapped is not None
+        try:
+            self.set_thresholds: Mapping[str, float] = stored_thresholds([member])
+        except InputError:
+            self.set_thresholds = {}
 
     def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
         from reward_model.predict.member import Job
@@ -104,6 +112,18 @@ def open_served(path: str, options: "MemberOptions") -> Judge:
         path, base_model=load.base_model, device=load.device, dtype=load.dtype, batch_tokens=options.batch_tokens
     )
     return RunJudge(model, name)
+
+
+def _thresholds_of_texts(scorer: "TextScorer") -> Mapping[str, float]:
+    """What the judge's calibration has kept. A joint encoding is calibrated in one order, and `RewardModel` reads two."""
+    from reward_model.predict.baseline_texts import BaselineTexts
+    from reward_model.predict.run_texts import RunTexts
+
+    if isinstance(scorer, BaselineTexts):
+        return scorer.stored.calibration.set_thresholds
+    if isinstance(scorer, RunTexts) and scorer.member.run.config.encoding == "separate":
+        return scorer.member.run.calibration.set_thresholds
+    return {}
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[Text], list[Text], list[Text]]:

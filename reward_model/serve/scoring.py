@@ -39,6 +39,16 @@ class Scoring:
         scores = await self._scores("battle", rows)
         return [(float(a), float(b), float(tie)) for a, b, tie in scores]
 
+    def set_threshold(self, coverage: float) -> float:
+        """The least probability of a label in a verdict set. Raises: Refusal where the judge keeps none."""
+        kept = self.served.set_thresholds
+        if not kept:
+            raise bad_request("this judge keeps no thresholds for coverage; arena-reward calibrate fits them")
+        percent = 100 * coverage
+        if str(round(percent)) not in kept or abs(percent - round(percent)) > 1e-6:
+            raise bad_request(f"coverage {coverage:g}; expected whole percents from {min(kept)} % to {max(kept)} %")
+        return kept[str(round(percent))]
+
     async def _scores(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
         self._check(rows)
         ROWS.get([]).append(len(rows))

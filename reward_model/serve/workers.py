@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
@@ -30,6 +30,11 @@ class Served(NamedTuple):
     name: str
     has_rewards: bool
     has_probabilities: bool
+    set_thresholds: Mapping[str, float]
+
+    @classmethod
+    def of(cls, judge: Judge) -> "Served":
+        return cls(judge.name, judge.has_rewards, judge.has_probabilities, judge.set_thresholds)
 
 
 class WorkerDied(Exception):
@@ -46,7 +51,7 @@ class Worker(Protocol):
         ...
 
     def restart(self) -> None:
-        """Starts again after `WorkerDied`. Raises: ModelError or InputError, one line."""
+        """Ends what still runs, and starts again. Raises: ModelError or InputError, one line."""
         ...
 
     def close(self) -> None:
@@ -59,7 +64,7 @@ class ThreadWorker:
 
     def __init__(self, judge: Judge):
         self.judge = judge
-        self.served = Served(judge.name, judge.has_rewards, judge.has_probabilities)
+        self.served = Served.of(judge)
         self.executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
     async def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
@@ -91,20 +96,21 @@ class ProcessWorker:
 
     def __init__(self, path: str, options: "MemberOptions"):
         self.path, self.options = path, options
-        self.executor, self.served = self._start()
+        self.executor, self.served, self.pid = self._start()
 
-    def _start(self) -> tuple[ProcessPoolExecutor, Served]:
+    def _start(self) -> tuple[ProcessPoolExecutor, Served, int]:
         served: Served | str
         context = multiprocessing.get_context("spawn")
         executor = ProcessPoolExecutor(1, mp_context=context, initializer=_follow_parent)
         try:
+            pid = executor.submit(os.getpid).result()
             served = executor.submit(_load, self.path, self.options).result()
         except BrokenProcessPool:
             served = "the worker ended while it loaded the model; is there enough memory?"
         if isinstance(served, str):
             executor.shutdown(cancel_futures=True)
             raise ModelError(served)
-        return executor, served
+        return executor, served, pid
 
     async def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
         loop = asyncio.get_running_loop()
@@ -117,8 +123,11 @@ class ProcessWorker:
         return scores
 
     def restart(self) -> None:
+        for process in multiprocessing.active_children():
+            if process.pid == self.pid:
+                process.kill()  # it hangs, and would not end by itself
         self.close()
-        self.executor, self.served = self._start()
+        self.executor, self.served, self.pid = self._start()
 
     def close(self) -> None:
         self.executor.shutdown(wait=False, cancel_futures=True)
@@ -157,7 +166,7 @@ def _load(path: str, options: "MemberOptions") -> Served | str:
     except (InputError, ModelError, ImportError, OSError, ValueError) as error:
         return one_line(error)
     _judge = judge
-    return Served(judge.name, judge.has_rewards, judge.has_probabilities)
+    return Served.of(judge)
 
 
 def _score(kind: Kind, rows: Sequence[Row]) -> FloatArray | _Failed:

@@ -29,6 +29,7 @@ class HeldJudge:
     def __init__(self, judge: Judge):
         self.judge = judge
         self.name, self.has_rewards, self.has_probabilities = judge.name, judge.has_rewards, judge.has_probabilities
+        self.set_thresholds = judge.set_thresholds
         self.may_score, self.calls = threading.Event(), list[list[Row]]()
         self.error: Exception | None = None
 

@@ -1,10 +1,14 @@
 """The server's own protocol: rewards, one comparison, many battles, as `RewardModel` gives them."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter
 from pydantic import Field
 
+from arena_data.schema import LABELS
+from reward_model.calibration.verdict_sets import verdict_sets
 from reward_model.serve.judge import Row
 from reward_model.serve.limits import bad_request
 from reward_model.serve.protocols.texts import SentText, Strict, conversation
@@ -33,6 +37,17 @@ class Battle(Strict):
     response_b: SentText
 
 
+Coverage = Annotated[
+    float | None, Field(description="also answer the smallest set that holds so large a share of verdicts")
+]
+
+
+class OneBattle(Battle):
+    """A battle, and how often its verdict set shall hold the human verdict, such as 0.9."""
+
+    coverage: Coverage = None
+
+
 class NamedBattle(Battle):
     """A battle, and an id that is given back."""
 
@@ -45,6 +60,7 @@ class Probabilities(Strict):
     a: float
     b: float
     tie: float
+    verdict_set: list[str] | None = None
 
 
 class NamedProbabilities(Probabilities):
@@ -57,6 +73,7 @@ class BattlesRequest(Strict):
     """Battles to score."""
 
     battles: Annotated[list[NamedBattle], Field(min_length=1)]
+    coverage: Coverage = None
 
 
 class Battles(Strict):
@@ -80,21 +97,30 @@ def routes(scoring: Scoring) -> APIRouter:
         pairs = [conversation(*pair) for pair in zip(request.prompts, request.responses, strict=True)]
         return Rewards(model=scoring.served.name, rewards=await scoring.rewards(pairs))
 
-    @router.post("/compare")
-    async def compare(request: Battle) -> Probabilities:
+    @router.post("/compare", response_model_exclude_unset=True)
+    async def compare(request: OneBattle) -> Probabilities:
         """P(A), P(B), P(tie) of one battle."""
-        [(a, b, tie)] = await scoring.probabilities([_row(request)])
-        return Probabilities(a=a, b=b, tie=tie)
+        return Probabilities(**(await answers([request], request.coverage))[0])
 
-    @router.post("/battles")
+    @router.post("/battles", response_model_exclude_unset=True)
     async def battles(request: BattlesRequest) -> Battles:
         """P(A), P(B), P(tie) of each battle."""
-        probabilities = await scoring.probabilities([_row(battle) for battle in request.battles])
-        answers = [
-            NamedProbabilities(id=battle.id, a=a, b=b, tie=tie)
-            for battle, (a, b, tie) in zip(request.battles, probabilities, strict=True)
-        ]
-        return Battles(model=scoring.served.name, battles=answers)
+        named = zip(request.battles, await answers(request.battles, request.coverage), strict=True)
+        return Battles(
+            model=scoring.served.name,
+            battles=[NamedProbabilities(id=battle.id, **answer) for battle, answer in named],
+        )
+
+    async def answers(battles: Sequence[Battle], coverage: float | None) -> list[dict[str, Any]]:
+        threshold = None if coverage is None else scoring.set_threshold(coverage)
+        probabilities = await scoring.probabilities([_row(battle) for battle in battles])
+        answered: list[dict[str, Any]] = [{"a": a, "b": b, "tie": tie} for a, b, tie in probabilities]
+        if threshold is not None:
+            with np.errstate(divide="ignore"):
+                sets = verdict_sets(np.log(probabilities), threshold)
+            for answer, inside in zip(answered, sets, strict=True):
+                answer["verdict_set"] = [label for label, is_in in zip(LABELS, inside, strict=True) if is_in]
+        return answered
 
     return router
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from reward_model.serve.judge import RunJudge
 from reward_model.serve.limits import Limits
-from tests.helpers.served import serving
+from tests.helpers.served import HeldJudge, serving
 
 PROMPTS = ["What is 2 + 2?", "Sing.", ["Hi?", "And now?"]]
 RESPONSES = ["4.", "La la la, **la** la.", ["Hello.", "Bye."]]
@@ -44,6 +44,29 @@ def test_rewards_and_probabilities_are_those_of_offline_scoring(client: TestClie
     del battles[1]["id"]
     one = client.post("/v1/compare", json=battles[1]).json()
     np.testing.assert_allclose([one["a"], one["b"], one["tie"]], expected[1], atol=1e-5)
+
+
+def test_verdict_sets_are_those_of_the_calibration(judge: RunJudge) -> None:
+    battle = {"prompt": PROMPTS[0], "response_a": RESPONSES[0], "response_b": OTHERS[0]}
+    with serving(judge) as client:
+        refused = client.post("/v1/compare", json={**battle, "coverage": 0.9})
+        assert refused.status_code == 422 and "arena-reward calibrate" in refused.json()["error"]
+    [expected] = judge.model.compare([PROMPTS[0]], [RESPONSES[0]], [OTHERS[0]])
+    second, first = np.sort(expected)[1:]
+    thresholds = {str(percent): first for percent in range(50, 90)} | {str(p): second for p in range(90, 100)}
+    promising = HeldJudge(judge)
+    promising.may_score.set()
+    promising.set_thresholds = {percent: value - 1e-9 for percent, value in thresholds.items()}
+    with serving(promising) as client:
+        assert client.get("/ready").json()["coverages"][::49] == [0.5, 0.99]
+        for coverage, size in ((0.5, 1), (0.89, 1), (0.9, 2), (0.99, 2)):
+            answer = client.post("/v1/compare", json={**battle, "coverage": coverage}).json()
+            likeliest = [("A", "B", "tie")[place] for place in np.argsort(-expected)[:size]]
+            assert answer["verdict_set"] == sorted(likeliest)
+            many = client.post("/v1/battles", json={"battles": [battle], "coverage": coverage}).json()["battles"]
+            assert many == [{"id": None, **answer}]
+        for coverage in (0.905, 0.4, 1.0, -1.0, "much"):
+            assert client.post("/v1/compare", json={**battle, "coverage": coverage}).status_code == 422
 
 
 def test_messages_are_read_as_in_training(client: TestClient, judge: RunJudge) -> None:

@@ -112,6 +112,25 @@ def test_a_worker_that_dies_is_a_503_and_comes_back(judge: RunJudge, monkeypatch
     run(held, Limits(), act)
 
 
+def test_a_worker_that_hangs_is_started_again(judge: RunJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "RESTART_SECONDS", (0.01, 0.01))
+    held = HeldJudge(judge)
+    deaths: list[str] = []
+
+    async def act(batcher: Batcher) -> None:
+        batcher.on_death = deaths.append
+        with pytest.raises(Refusal) as refusal:
+            await batcher.score("reward", rows_of("one"))
+        assert refusal.value.status == 504
+        await until(lambda: bool(deaths))
+        held.may_score.set()
+        await until(lambda: batcher.alive == 1)
+        assert len(await batcher.score("reward", rows_of("one"))) == 1
+
+    run(held, Limits(seconds=0.5), act)
+    assert deaths == ["a worker gave no answer within 1 seconds"]
+
+
 def test_one_clients_rows_cost_no_other_client(judge: RunJudge) -> None:
     class Choosy(HeldJudge):
         def score(self, kind: Any, rows: Any) -> Any:
