@@ -129,7 +129,9 @@ def test_a_stopped_process_is_not_waited_for(run: Path, many: Path, tmp_path: Pa
     assert not helper.is_running()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.scale)]
+)
 def test_a_signal_ends_all_processes_at_once_and_keeps_the_shards(
     number: signal.Signals, status: int, run: Path, many: Path, tmp_path: Path, uninterrupted: bytes
 ) -> None:

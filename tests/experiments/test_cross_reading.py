@@ -34,6 +34,7 @@ def test_only_crossed_readouts_see_the_other_side(
     assert torch.allclose(states[0, readouts], states[1, readouts], atol=1e-6) != sees_the_other
 
 
+@pytest.mark.scale
 @pytest.mark.parametrize("reading", READINGS)
 def test_it_learns_what_words_tell_and_knows_no_side(reading: str, tiny_bert: str, make: dict[str, Make]) -> None:
     train, held_out = make["words"](300, 1, words=4), make["words"](100, 2, words=4)

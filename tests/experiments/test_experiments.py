@@ -194,6 +194,7 @@ def test_the_file_that_is_shipped_can_be_asked(capsys: pytest.CaptureFixture[str
     assert curve.arms
 
 
+@pytest.mark.scale
 def test_the_learning_curve_falls_and_is_drawn(flags: list[str], tmp_path: Path) -> None:
     assert learning_curve.main(flags) == 0
     text = (tmp_path / "P.md").read_text()

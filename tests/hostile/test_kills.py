@@ -1,7 +1,7 @@
 """A run that is killed and started again ends with the bytes of one that nothing interrupted.
 
-The suite kills at a few chosen moments. `python -m tests.hostile.test_kills --kills 24` kills at that many, chosen ones
-first and then at random, and says what became of each.
+The suite kills at one moment, `make scale` at a few more. `python -m tests.hostile.test_kills --kills 24` kills at that
+many, chosen ones first and then at random, and says what became of each.
 """
 
 import argparse
@@ -31,7 +31,7 @@ MOMENTS = (
     Moment("reward_model.train.finish", "write_run", 1, "after"),
     Moment("reward_model.train.finish", "write_submission"),
 )
-IN_THE_SUITE = 2
+MORE = 4
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def whole(trainings: Trainings, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS[:IN_THE_SUITE], ids=str)
+@pytest.mark.parametrize(
+    "moment", [MOMENTS[0], *(pytest.param(moment, marks=pytest.mark.scale) for moment in MOMENTS[1:MORE])], ids=str
+)
 def test_killed_and_started_again_it_ends_with_the_same_bytes(
     moment: Moment, trainings: Trainings, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
