@@ -6,15 +6,15 @@ from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from reward_model.predict.member import Job, Member
 from reward_model.predict.predictor import Predictor
-from reward_model.publish.demo.work import Check, FileReport
+from reward_model.publish.demo.work import Check
 from reward_model.report.from_prediction import Reported, check_labels, labelled, report_data, simple_peers
 from reward_model.report.page import render_report, report_json
 
 MOST_BATTLES, AUDITED_BATTLES = 2000, 50
 
 
-def report_of_file(member: Member, path: str | None, check: Check, folder: Path) -> FileReport:
-    """The report of a file's first battles.
+def report_of_file(member: Member, path: str | None, check: Check, folder: Path) -> str:
+    """The report of a file's first battles, as HTML.
 
     Args:
         member: the model.
@@ -33,5 +33,4 @@ def report_of_file(member: Member, path: str | None, check: Check, folder: Path)
     peers, left_out = simple_peers(battles.select(labelled(battles)), predictor.members, check=check)
     data = report_data(done, peers, AUDITED_BATTLES, left_out)
     check()
-    figures = report_json(data)
-    return FileReport(figures["verdict"]["sentence"], render_report(data, figures))
+    return render_report(data, report_json(data))

@@ -23,7 +23,7 @@ from reward_model.publish.demo.examples import EXAMPLES, Example
 from reward_model.publish.demo.file_report import MOST_BATTLES, report_of_file
 from reward_model.publish.demo.opening import member_of
 from reward_model.publish.demo.shown import comparison_html
-from reward_model.publish.demo.work import Check, FileReport, while_waited_for
+from reward_model.publish.demo.work import Check, while_waited_for
 
 MOST_WAITING = 20
 MOST_MEGABYTES = 100
@@ -55,16 +55,13 @@ def make_page(model: RewardModel) -> Any:
         return chosen.prompt, chosen.a, chosen.b, battle(chosen.prompt, chosen.a, chosen.b, style)
 
     def file(path: str | None) -> Iterator[Any]:
-        def work(check: Check, folder: Path) -> FileReport:
+        def work(check: Check, folder: Path) -> str:
             with _said(gr, path):
                 return report_of_file(member, path, check, folder)
 
-        with contextlib.closing(while_waited_for(work, path)) as reports:
-            for report in reports:
-                if report is None:
-                    yield [gr.skip()] * 4
-                else:
-                    yield _sentence(report.sentence), _framed(report.path), str(report.path), None
+        with contextlib.closing(while_waited_for(work, path)) as pages:
+            for page in pages:
+                yield (_framed(page), gr.File(str(page), visible=True), None) if page else [gr.skip()] * 3
 
     first = EXAMPLES[0]
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT_SECONDS) as blocks:
@@ -97,9 +94,9 @@ def make_page(model: RewardModel) -> Any:
             gr.Markdown(f"Labelled battles, CSV, Parquet or JSON Lines. The first {MOST_BATTLES:,} are read.")
             upload = gr.File(label="Battles", elem_id="battles")
             report = gr.Button("Report", variant="primary", elem_id="make_report")
-            sentence, framed = gr.HTML(elem_id="sentence", js_on_load=None), gr.HTML(elem_id="report", js_on_load=None)
-            saved = gr.File(label="The report", elem_id="saved")
-            report.click(file, upload, [sentence, framed, saved, upload], api_name="report")
+            framed = gr.HTML(elem_id="report", js_on_load=None)
+            saved = gr.File(label="The report", visible=False, elem_id="saved")
+            report.click(file, upload, [framed, saved, upload], api_name="report")
     # Only a queued request is ended when its visitor leaves.
     blocks.queue(max_size=MOST_WAITING, api_open=False)
     return blocks
@@ -120,10 +117,6 @@ def look() -> dict[str, Any]:
 def _code(model: RewardModel) -> str:
     """The model's name within backticks."""
     return model.scorer.name.replace("`", "'")
-
-
-def _sentence(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
 
 
 def _framed(page: Path) -> str:

@@ -26,11 +26,13 @@ def comparison_html(comparison: Comparison, prompt: str, a: str, b: str) -> str:
         response_card(side, text, reward, share)
         for side, text, reward, share in zip("AB", (a, b), rewards, usable, strict=True)
     ]
+    asked = f'<p class="asked" dir="auto"><span>Prompt</span>{html.escape(prompt)}</p>'
+    lead = f'<p class="lead">{answer(comparison)}</p>'
+    said = f"{asked}{lead}{bars(comparison)}{swap_line(comparison)}{_notes(comparison.cautions)}"
+    below = f'<div class="below">{_notes(_reward_notes(comparison))}</div>'
     return (
-        '<section class="result" aria-label="The comparison">'
-        f'<div class="verdict"><p class="asked" dir="auto"><span>Prompt</span>{html.escape(prompt)}</p>'
-        f'<p class="lead">{answer(comparison)}</p>{bars(comparison)}{swap_line(comparison)}{_notes(comparison.cautions)}</div>'
-        f'<div class="cards">{"".join(cards)}<div class="below">{_notes(_reward_notes(comparison))}</div></div>{style_pull(comparison)}</section>'
+        f'<section class="result" aria-label="The comparison"><div class="verdict">{said}</div>'
+        f'<div class="cards">{"".join(cards)}{below}</div>{style_pull(comparison)}</section>'
     )
 
 

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import NamedTuple
 
 SECONDS_BETWEEN_SIGNS = 1.0
 Check = Callable[[], None]
@@ -15,24 +14,8 @@ class VisitorLeft(Exception):  # no error: nobody waits for the result any more
     """Nobody waits for the result any more."""
 
 
-class FileReport(NamedTuple):
-    """What a file of battles comes to. sentence: the report's own; page: the report as HTML."""
-
-    sentence: str
-    page: str
-
-
-class SavedReport(NamedTuple):
-    """A `FileReport` whose page lies in a file."""
-
-    sentence: str
-    path: Path
-
-
-def while_waited_for(
-    work: Callable[[Check, Path], FileReport], path: str | None
-) -> Generator[SavedReport | None, None, None]:
-    """Does work in a thread, as long as its result is waited for: None every second, then the report.
+def while_waited_for(work: Callable[[Check, Path], str], path: str | None) -> Generator[Path | None, None, None]:
+    """Does work in a thread, as long as its result is waited for: None every second, then a page with the result.
 
     gradio closes a generator when its visitor has left. What was uploaded, and all that came of it, is deleted then, and
     also once the page is on its way.
@@ -54,9 +37,9 @@ def while_waited_for(
                 result = thread.submit(work, check, Path(folder))
                 while not wait([result], SECONDS_BETWEEN_SIGNS).done:
                     yield None
-                report, page = result.result(), Path(folder, "report.html")
-                page.write_text(report.page, encoding="utf-8")
-                yield SavedReport(report.sentence, page)  # gradio makes a copy before it asks for more
+                page = Path(folder, "report.html")
+                page.write_text(result.result(), encoding="utf-8")
+                yield page  # gradio makes a copy before it asks for more
             finally:
                 left.set()
     finally:
