@@ -22,10 +22,14 @@ EXTRAS = {
     "sklearn": ("the classical baseline", "baselines"),
     "skops": ("the classical baseline", "baselines"),
     "gradio": ("the demo page", "demo"),
+    "markdown_it": ("the demo page", "demo"),
     "fastapi": ("the server", "serve"),
     "uvicorn": ("the server", "serve"),
     "gguf": ("a GGUF file", "gguf"),
 }
+
+# Packages that are called otherwise than their modules.
+_PACKAGES = {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
 
 
 class ModelError(ValueError):
@@ -41,7 +45,7 @@ class MissingExtraError(ImportError):
 
     def __init__(self, module: str):
         need, extra = EXTRAS[module]
-        package = "scikit-learn" if module == "sklearn" else module.replace("_", "-")
+        package = _PACKAGES.get(module) or module.replace("_", "-")
         super().__init__(
             f'{need} needs {package}, which is not installed: pip install "arena-reward-model[{extra}]"', name=module
         )

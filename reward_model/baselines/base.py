@@ -104,6 +104,10 @@ class Baseline(ABC):
         """`log_probabilities` of battles whose style features are counted already; only where `reads_style`."""
         raise NotImplementedError(f"{self.kind} reads no style features")
 
+    def style_terms(self, style: StyleArrays) -> FloatArray | None:
+        """float64 [n, F]: what each style feature adds to the margin; None where the margin is no such sum."""
+        return None
+
     @abstractmethod
     def save_state(self, directory: Path) -> None:
         """Writes what was learned into a directory that exists."""

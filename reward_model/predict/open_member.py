@@ -7,6 +7,7 @@ Opening a member reads its settings only, so that what is missing is said before
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from reward_model.pretrained.judges import judge_folder
 from reward_model.run_directory.reading import read_run
 from reward_model.run_directory.settings import BLEND, CONFIG, STOCK
 from reward_model.run_directory.stock import is_stock_directory, looks_like_hub_id, not_calibrated, read_wrapped
+
+if TYPE_CHECKING:
+    from reward_model.baselines.base import StoredBaseline
 
 
 def open_member(path: str, options: MemberOptions) -> Member:
@@ -90,16 +94,16 @@ def _is_baseline(folder: Path) -> bool:
 
 
 class BaselineMember:
-    """A system of the package `baselines`."""
+    """A system of the package `baselines`. stored: its directory as it was read, where that has been done already."""
 
     first_error: str | None = None
     swap_exact = True
 
-    def __init__(self, folder: Path, options: MemberOptions):
+    def __init__(self, folder: Path, options: MemberOptions, stored: "StoredBaseline | None" = None):
         from reward_model.baselines.base import open_baseline
 
         self.folder, self.calibrated = folder, options.calibrated
-        self.stored = open_baseline(folder, options.load.base_model, options.load.device)
+        self.stored = stored or open_baseline(folder, options.load.base_model, options.load.device)
         self.name = self.stored.judge.name if self.stored.judge else folder.name
 
     def predict(self, job: Job) -> MemberPrediction:

@@ -16,7 +16,7 @@ from reward_model.calibration.calibration import Calibration
 from reward_model.cli.flags import PredictionFlags, open_predictor
 from reward_model.errors import ScoringError
 from reward_model.predict.member import Job
-from reward_model.publish import demo_html
+from reward_model.publish.demo.comparison import compare
 from tests.helpers.run_directories import make_run
 
 SAMPLE = Path(__file__).parents[2] / "arena_data" / "sample.csv"
@@ -172,7 +172,7 @@ def test_a_text_that_cannot_be_scored_is_an_error_and_never_the_prior(model: Rew
         lambda: model.compare("p", "a", unreadable),
         lambda: model.reward("p", unreadable),
         lambda: model.trl_reward(["p"], [unreadable]),
-        lambda: demo_html.compare(model, "p", "a", unreadable, style=True),  # of two orders
+        lambda: compare(model, "p", "a", unreadable, style=True),  # of two orders
     ):
         with pytest.raises(ScoringError, match=r"text 0 of [12] .*no kernel for this text"):
             call()

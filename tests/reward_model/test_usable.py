@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from reward_model.cli.predict import main as predict
 from reward_model.model.four_outcomes import four_log_probabilities
 from reward_model.predict.member import Job
 from reward_model.predict.predictor import Predictor
-from reward_model.publish import demo_html
+from reward_model.publish.demo.comparison import compare
+from reward_model.publish.demo.shown import comparison_html
 from reward_model.publish.export import export
 from reward_model.report.from_prediction import Reported, report_data
 from reward_model.report.page import render_report, report_json
@@ -68,7 +70,7 @@ def test_a_run_of_three_outcomes_has_no_zero(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="knows no absolute zero; train with --outcomes four") as raised:
         other.usable(*TEXTS[:2])
     assert "\n" not in str(raised.value)
-    assert demo_html.usable_line(demo_html.compare(other, *TEXTS, style=True)) == ""
+    assert "sable" not in comparison_html(compare(other, *TEXTS), *TEXTS)
 
 
 def test_settings_of_before_say_three(tmp_path: Path) -> None:
@@ -102,8 +104,8 @@ def test_compare_demo_and_predictions_show_it(
     assert [printed["usable_a"], printed["usable_b"]] == pytest.approx(expected, abs=1e-6)
     assert main(["compare", *flags, "--a", TEXTS[1], "--b", TEXTS[2]]) == 0
     assert f"usable: A {expected[0]:.0%}, B {expected[1]:.0%}" in capsys.readouterr().out
-    line = demo_html.usable_line(demo_html.compare(model, *TEXTS, style=True))
-    assert f"A {100 * expected[0]:.1f} %, B {100 * expected[1]:.1f} %" in line
+    shown = comparison_html(compare(model, *TEXTS), *TEXTS)
+    assert re.findall("usable ([^<]*)<", shown) == [f"{100 * share:.1f} %" for share in expected]
 
     names = ["tie (bothbad)", "tie", "model_a", "model_b"]
     battles = tmp_path / "battles.jsonl"

@@ -30,7 +30,7 @@ from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder, Float32Array
 from reward_model.baselines.regression.sample import CLOSENESS, IntArray, Sample, sample_of
-from reward_model.baselines.regression.style import regression_features
+from reward_model.baselines.regression.style import regression_features, style_terms
 from reward_model.errors import ModelError
 from reward_model.model.device import named_device
 from reward_model.model.style_head import Scale, StyleScale
@@ -188,6 +188,9 @@ class Frozen(Baseline):
         distance = self.distance.apply(np.abs(a - b))
         odd = np.concatenate([odd, self.side.apply(a) - self.side.apply(b)], axis=1)
         return odd, np.concatenate([even, distance], axis=1)
+
+    def style_terms(self, style: StyleArrays) -> FloatArray:
+        return style_terms(self.style_scale, style, self.weights.odd)
 
     def _penalty(self, settings: FrozenSettings) -> FloatArray:
         """float64 [P + Q]."""

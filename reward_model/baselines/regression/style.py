@@ -24,7 +24,7 @@ from reward_model.baselines.cross_validation import choose
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.baselines.regression.sample import CLOSENESS, IntArray, sample_of
-from reward_model.model.style_head import StyleScale
+from reward_model.model.style_head import Scale, StyleScale
 
 if TYPE_CHECKING:
     import datasets
@@ -40,6 +40,20 @@ def regression_features(scale: StyleScale, style: StyleArrays) -> tuple[FloatArr
     difference = a - b
     odd = np.concatenate([difference, np.tanh(difference)], axis=1)
     return odd, np.concatenate([scale.pair.apply(style.pair), (a + b) / 2], axis=1)
+
+
+def style_terms(scale: StyleScale, style: StyleArrays, odd: FloatArray) -> FloatArray:
+    """float64 [n, F]: what each style feature adds to the margin, by its difference and the saturated one together.
+
+    Args:
+        odd: weights of the odd features, those of style first; features that only the scale knows are left out.
+    """
+    width, features = len(scale.side.mean), style.a.shape[1]
+    side = Scale(scale.side.mean[:features], scale.side.spread[:features])
+    a, b = (side.apply(one).astype(np.float64) for one in (style.a, style.b))
+    difference = a - b
+    terms: FloatArray = difference * odd[:features] + np.tanh(difference) * odd[width : width + features]
+    return terms
 
 
 class StyleSettings(NamedTuple):
@@ -92,6 +106,9 @@ class StyleRegression(Baseline):
         standardised = self.scale.side.apply(side).astype(np.float64)
         margins: FloatArray = np.concatenate([standardised, np.tanh(standardised)], axis=1) @ self.weights.odd
         return margins
+
+    def style_terms(self, style: StyleArrays) -> FloatArray:
+        return style_terms(self.scale, style, self.weights.odd)
 
     def save_state(self, directory: Path) -> None:
         arrays = {**self.scale.arrays(), **self.weights.arrays()}

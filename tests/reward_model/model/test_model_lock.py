@@ -22,7 +22,7 @@ from reward_model.api import RewardModel
 from reward_model.model.model_lock import lock_of
 from reward_model.model.packed.check import packed_reader
 from reward_model.model.score_layer import find_score_layer, last_positions, score_inputs
-from reward_model.publish.demo_html import compare
+from reward_model.publish.demo.comparison import compare
 from reward_model.tokens.layout import lay_out
 from tests.helpers.run_directories import make_run
 from tests.reward_model.model.test_every_architecture import padded, scores, tie_aware, token_rows

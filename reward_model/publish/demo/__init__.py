@@ -1,0 +1,1 @@
+"""The demo page: a model that a person tries in a browser."""
