@@ -56,8 +56,9 @@ def compare(model: RewardModel, prompt: str, a: str, b: str, *, style: bool) -> 
 def style_contributions(head: StyleHead, prompt: str, a: str, b: str) -> tuple[list[tuple[str, float]], float]:
     """What each style feature adds to the margin, a·(s_A − s_B) term by term, largest first; and to the tie strength."""
     style = style_arrays(make_battles([prompt], [a], [b]), progress=False)
-    terms = (head.scale.side.apply(style.a) - head.scale.side.apply(style.b))[0] * head.style_reward
-    tie = float(head.scale.pair.apply(style.pair)[0] @ head.tie_weights)
+    a, b = head.scale.sides(style)
+    terms = (a - b)[0] * head.style_reward
+    tie = float(head.scale.pairs(style)[0] @ head.tie_weights)
     named = sorted(zip(RESPONSE_FEATURES, terms.tolist(), strict=True), key=lambda term: -abs(term[1]))
     return named, tie
 
