@@ -76,11 +76,11 @@ def battle_scores(
         if tuple(head.features) != tuple(RESPONSE_FEATURES):
             raise ModelError("the style head knows other features than this version counts; use --style off")
         # In float64, so that what A and B share cancels.
-        a, b = (head.scale.side.apply(side).astype(np.float64) for side in (style.a, style.b))
+        a, b = head.scale.sides(style)
         weights = np.asarray(head.style_reward, dtype=np.float64)
         styled = zip(values, encoding.style_of_rows(a, b), strict=False)
         values = [value + features @ weights for value, features in styled]
-        tie = tie + head.scale.pair.apply(style.pair) @ head.tie_weights.astype(np.float64)
+        tie = tie + head.scale.pairs(style) @ head.tie_weights.astype(np.float64)
     return BattleScores(*encoding.sides(values), tie, grounded)
 
 

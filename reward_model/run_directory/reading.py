@@ -20,7 +20,7 @@ from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json
 from arena_data.schema import LABELS
 from reward_model.calibration.calibration import Calibration
-from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
+from reward_model.model.style_head import REACH_ARRAYS, STYLE_ARRAYS, StyleHead
 from reward_model.run_directory.settings import CALIBRATION, CONFIG, METRICS, MODEL_FILES, STYLE, RewardModelConfig
 
 
@@ -87,7 +87,8 @@ def _read_style(path: Path) -> StyleHead:
             names = json.loads((stored.metadata() or {}).get("features", "null"))
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ValueError("no feature names in its metadata")
-            return StyleHead(tuple(names), **{name: stored.get_tensor(name) for name in STYLE_ARRAYS})
+            known = [*STYLE_ARRAYS, *(name for name in REACH_ARRAYS if name in stored.keys())]  # noqa: SIM118
+            return StyleHead(tuple(names), **{name: stored.get_tensor(name) for name in known})
     except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
         raise InputError(f"is broken: {error}", file=path) from error
 

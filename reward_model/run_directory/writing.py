@@ -18,7 +18,7 @@ from safetensors.numpy import save as to_safetensors
 from arena_data.errors import InputError
 from arena_data.file_io import json_text, make_readable, write_atomically, write_bytes_atomically
 from reward_model.calibration.calibration import Calibration
-from reward_model.model.style_head import STYLE_ARRAYS, StyleHead
+from reward_model.model.style_head import REACH_ARRAYS, STYLE_ARRAYS, StyleHead
 from reward_model.run_directory.curves import curves_png
 from reward_model.run_directory.model_card import model_card
 from reward_model.run_directory.settings import (
@@ -64,7 +64,7 @@ def write_run(
     }
     head = None
     if style is not None:
-        arrays = {name: getattr(style, name) for name in STYLE_ARRAYS}
+        arrays = {name: getattr(style, name) for name in (*STYLE_ARRAYS, *REACH_ARRAYS)}
         head = to_safetensors(
             arrays, {"features": json.dumps(style.features), "style_version": str(config.style_version)}
         )

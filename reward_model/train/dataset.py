@@ -119,8 +119,8 @@ def training_rows(
     if any(teacher is not None for teacher in teachers):
         columns["teacher"] = [teacher if teacher is not None else [float("nan")] * 3 for teacher in teachers]
     if style is not None and scale is not None:
-        columns["style_a"], columns["style_b"] = (scale.side.apply(side).tolist() for side in (style.a, style.b))
-        columns["pair"] = scale.pair.apply(style.pair).tolist()
+        columns["style_a"], columns["style_b"] = (side.tolist() for side in scale.sides(style))
+        columns["pair"] = scale.pairs(style).tolist()
     extra = datasets.Dataset.from_dict(columns)
     return datasets.concatenate_datasets([rows, extra], axis=1)
 

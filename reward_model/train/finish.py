@@ -139,4 +139,7 @@ def _style_head(score: Mapping[str, np.ndarray], scale: StyleScale | None) -> St
         side_scale=scale.side.spread,
         pair_mean=scale.pair.mean,
         pair_scale=scale.pair.spread,
+        difference_reach=scale.reach.difference,
+        pair_low=scale.reach.pair_low,
+        pair_high=scale.reach.pair_high,
     )

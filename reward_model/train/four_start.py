@@ -50,8 +50,7 @@ def start_four_from_style(score: TieAwareScore, data: TrainingData, link: str, s
     style, scale = data.train.style, data.scale
     if style is None or scale is None:
         raise ValueError("the battles' style was not counted; make the training data with style=True")
-    sides = scale.side.apply(style.a), scale.side.apply(style.b)
-    arrays = [*sides, scale.pair.apply(style.pair), data.train.verdicts, both_bad_of(data.train.battles)]
+    arrays = [*scale.sides(style), scale.pairs(style), data.train.verdicts, both_bad_of(data.train.battles)]
     columns = FourStyle(*(torch.from_numpy(np.asarray(values, dtype=np.float64)) for values in arrays))
     fitted = fit_four(columns, data.train.groups, link, start)
     fitted.copy_to(score)

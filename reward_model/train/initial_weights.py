@@ -150,9 +150,9 @@ def style_data(part: TrainingPart, scale: StyleScale) -> StyleData:
     style = part.style
     if style is None:
         raise ValueError("the battles' style was not counted; make the training data with style=True")
-    difference = scale.side.apply(style.a).astype(np.float64) - scale.side.apply(style.b)
-    pair = scale.pair.apply(style.pair).astype(np.float64)
-    return StyleData(torch.from_numpy(difference), torch.from_numpy(pair), torch.from_numpy(part.verdicts))
+    a, b = scale.sides(style)
+    pair = scale.pairs(style).astype(np.float64)
+    return StyleData(torch.from_numpy(a - b), torch.from_numpy(pair), torch.from_numpy(part.verdicts))
 
 
 def _battle_losses(data: StyleData, theta: torch.Tensor, link: str) -> torch.Tensor:

@@ -158,7 +158,14 @@ class Frozen(Baseline):
         self.style_scale = StyleScale.of(read.style)
 
     def _sample(self, battles: datasets.Dataset, read: Read, extra: datasets.Dataset | None) -> Sample:
-        return sample_of(battles, self.features(read), extra, self.features(self.read(extra)) if extra else None)
+        more = self._extra_features(extra) if extra else None
+        return sample_of(battles, self.features(read), extra, more)
+
+    def _extra_features(self, extra: datasets.Dataset) -> tuple[FloatArray, FloatArray]:
+        """Like `features`; what style is within reach is widened first."""
+        read = self.read(extra)
+        self.style_scale = self.style_scale.reaching(read.style)
+        return self.features(read)
 
     def log_probabilities(self, battles: datasets.Dataset) -> FloatArray:
         return self.log_probabilities_with(battles, style_arrays(battles, progress=False))

@@ -36,10 +36,10 @@ ARRAYS, STATE = "style.safetensors", "state.json"
 def regression_features(scale: StyleScale, style: StyleArrays) -> tuple[FloatArray, FloatArray]:
     """Style as a regression reads it, float64: odd [n, 2F], differences, also saturated; even [n, 2F + 1], absolute
     differences, similarity, mean levels."""
-    a, b = (scale.side.apply(side).astype(np.float64) for side in (style.a, style.b))
+    a, b = scale.sides(style)
     difference = a - b
     odd = np.concatenate([difference, np.tanh(difference)], axis=1)
-    return odd, np.concatenate([scale.pair.apply(style.pair), (a + b) / 2], axis=1)
+    return odd, np.concatenate([scale.pairs(style), scale.levels(style)], axis=1)
 
 
 def style_terms(scale: StyleScale, style: StyleArrays, odd: FloatArray) -> FloatArray:
@@ -74,10 +74,12 @@ class StyleRegression(Baseline):
 
     def fit(self, battles: datasets.Dataset, extra: datasets.Dataset | None = None) -> None:
         style = style_arrays(battles, progress=False)
-        self.scale = StyleScale.of(style)
-        sample = sample_of(
-            battles, regression_features(self.scale, style), extra, self._features(extra) if extra else None
-        )
+        self.scale, more = StyleScale.of(style), None
+        if extra:
+            extra_style = style_arrays(extra, progress=False)
+            self.scale = self.scale.reaching(extra_style)
+            more = regression_features(self.scale, extra_style)
+        sample = sample_of(battles, regression_features(self.scale, style), extra, more)
         self.sources = sample.sources
         part, _ = deal_folds(battles["group"], verdicts_of(battles))
 
@@ -123,6 +125,3 @@ class StyleRegression(Baseline):
         self.sources = list(state["sources"])
         if not np.isfinite(self.log_probabilities_of(style_of_texts([[""]], [[""]], [[""]]))).all():
             raise ValueError("its weights are not finite")
-
-    def _features(self, battles: datasets.Dataset) -> tuple[FloatArray, FloatArray]:
-        return regression_features(self.scale, style_arrays(battles, progress=False))

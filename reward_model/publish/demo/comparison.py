@@ -121,9 +121,8 @@ def _of_run(run: RunTexts, prompt: str, a: str, b: str, *, style: bool) -> Compa
 def style_sides(head: StyleHead, prompt: str, a: str, b: str) -> tuple[FloatArray, float]:
     """float64 [2, F], what each style feature adds to the reward of A and of B; and what style adds to the tie strength."""
     style: StyleArrays = style_of_texts([[prompt]], [[a]], [[b]])
-    weights = head.style_reward.astype(np.float64)
-    sides = np.stack([head.scale.side.apply(side)[0].astype(np.float64) * weights for side in (style.a, style.b)])
-    return sides, float(head.scale.pair.apply(style.pair)[0] @ head.tie_weights)
+    sides = np.stack(head.scale.sides(style))[:, 0] * head.style_reward.astype(np.float64)
+    return sides, float(head.scale.pairs(style)[0] @ head.tie_weights)
 
 
 def in_groups(terms: FloatArray) -> list[tuple[str, float]]:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from arena_data.errors import InputError
 from reward_model.calibration.calibration import Calibration
-from reward_model.model.style_head import StyleHead
+from reward_model.model.style_head import REACH_ARRAYS, StyleHead
 from reward_model.run_directory.card_sections import figures_section
 from reward_model.run_directory.curves import smoothed
 from reward_model.run_directory.reading import is_complete, read_run
@@ -74,6 +76,16 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     for name, value in dataclasses.asdict(style_head()).items():
         np.testing.assert_array_equal(getattr(run.style, name), value)
     assert not list(run.directory.glob(".*"))
+
+
+def test_a_style_head_of_an_older_version_is_read_and_holds_nothing(tmp_path: Path) -> None:
+    file = write(tmp_path) / "style_head.safetensors"
+    with safe_open(file, framework="numpy") as stored:
+        metadata = stored.metadata()
+        arrays = {name: stored.get_tensor(name) for name in stored.keys() if name not in REACH_ARRAYS}  # noqa: SIM118
+    save_file(arrays, file, metadata)
+    style = read_run(tmp_path).style
+    assert style is not None and np.isinf([*style.difference_reach, *style.pair_low, *style.pair_high]).all()
 
 
 def test_every_json_file_is_strict(tmp_path: Path) -> None:
@@ -152,7 +164,16 @@ def test_settings_this_code_cannot_follow_are_refused(tmp_path: Path, change: di
 
 @pytest.mark.parametrize(
     "change",
-    [{"style_reward": np.ones(3)}, {"pair_mean": np.ones(2)}, {"side_scale": np.zeros(2)}, {"style_tie": [np.nan, 0]}],
+    [
+        {"style_reward": np.ones(3)},
+        {"pair_mean": np.ones(2)},
+        {"side_scale": np.zeros(2)},
+        {"style_tie": [np.nan, 0]},
+        {"difference_reach": np.ones(3)},
+        {"difference_reach": [-1.0, 1.0]},
+        {"pair_low": np.full(3, np.nan)},
+        {"pair_high": np.full(3, -9.0), "pair_low": np.zeros(3)},
+    ],
 )
 def test_a_style_head_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):

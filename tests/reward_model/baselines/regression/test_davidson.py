@@ -116,7 +116,7 @@ def test_extra_battles_teach_margins_and_leave_the_tie_rate_alone(tie_rate: floa
         return float(-(verdicts * log_probs).sum(axis=1).mean()), float(np.exp(log_probs[:, 2]).mean())
 
     (alone, rate_alone), (helped, rate_helped) = measured(fit_with(None, own)), measured(fit_with(extra, own))
-    assert helped < alone - 0.01
+    assert helped < alone - 0.005
     assert abs(rate_helped - rate_alone) < 0.06
     # Read as battles of our own, they would have moved the tie rate most of the way to theirs.
     pooled = datasets.concatenate_datasets([own, extra])
