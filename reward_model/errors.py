@@ -24,6 +24,7 @@ EXTRAS = {
     "gradio": ("the demo page", "demo"),
     "fastapi": ("the server", "serve"),
     "uvicorn": ("the server", "serve"),
+    "ray": ("--engine ray", "ray"),
     "gguf": ("a GGUF file", "gguf"),
 }
 
