@@ -4,10 +4,11 @@
 Battles are those of the input, again and again, each with a number in its prompt and in both responses: so every id is new,
 and no text is scored twice. They lie in Parquet files of 10,000. Each system is a process of its own; its time is from its
 start to its end, with reading and writing. Memory is that of all its processes together, each second, pages that several
-share counted once (PSS). With `--kill` a process that holds the models is killed once half of the partitions are there.
+share counted once (PSS). CPU seconds are theirs too, and tell more where other work shares the machine.
+With `--kill` a process that holds the models is killed once half of the partitions are there.
 
-Printed: battles a second, peak memory, ids missing or doubled, the largest difference of a probability. `--picture F` draws
-memory over time of all runs that `--results` holds.
+Printed: battles a second, CPU seconds, peak memory, ids missing or doubled, the largest difference of a probability.
+`--picture F` draws memory over time of all runs that `--results` holds.
 """
 
 import argparse
@@ -39,12 +40,18 @@ TEXTS = ("prompt", "response_a", "response_b")
 
 @dataclass
 class Run:
-    """What was measured of one command. memory: (seconds since its start, bytes of all its processes)."""
+    """What was measured of one command.
+
+    Args:
+        cpu: CPU seconds of all its processes.
+        memory: (seconds since its start, bytes of all its processes).
+    """
 
     system: str
     model: str
     rows: int
     seconds: float = 0.0
+    cpu: float = 0.0
     killed: bool = False
     memory: list[tuple[float, int]] = field(default_factory=list)
 
@@ -58,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--input", help="battles to repeat")
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000], help="sizes, each measured")
     parser.add_argument("--model", default="arena-style")
-    parser.add_argument("--max_length", help="of a run")
+    parser.add_argument("--max_length", type=int, help="of a run")
+    parser.add_argument("--backbone", help="directory of a backbone that --model is made of, with a head made up")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--kill", action="store_true", help="kill an actor on the way, at the largest size")
     parser.add_argument("--partition_rows", default="2048")
@@ -69,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.picture:
         draw(read_results(options.results), options.picture)
         return 0
+    if options.backbone:
+        from benchmarks.speed.prediction_systems import make_run
+
+        made = argparse.Namespace(model=options.backbone, max_length=options.max_length, output_dir=options.model)
+        make_run(made)
     battles = load_battles(options.input)
     for rows in options.rows:
         source = options.folder / f"battles-{rows}"
@@ -112,7 +125,7 @@ def write_battles(battles: Any, rows: int, folder: Path) -> None:
 def run(system: str, options: argparse.Namespace, rows: int, source: Path, output: Path, kill: bool) -> Run:
     """One command, watched until it ends."""
     command = [sys.executable, "predict.py", "--model", options.model, "--quiet", "--device", "cpu", "--offline"]
-    command += ["--max_length", options.max_length] if options.max_length else []
+    command += ["--max_length", str(options.max_length)] if options.max_length else []
     if system == "ray":
         flags = ["--engine", "ray", "--partition_rows", options.partition_rows, "--input", str(source)]
         command += [*flags, "--output", str(output)]
@@ -135,20 +148,33 @@ def run(system: str, options: argparse.Namespace, rows: int, source: Path, outpu
 
 
 def watch(pid: int, started: float, done: Run) -> None:
-    """Notes once a second what a process and all that it started hold in memory, until it ends."""
+    """Notes once a second what a process and all that it started hold in memory and have used of the CPU, until it ends."""
+    cpu: dict[int, float] = {}
     while (size := memory_of(pid)) > 0:
         done.memory.append((round(time.monotonic() - started, 1), size))
+        for one in family(pid):
+            with contextlib.suppress(psutil.Error):
+                times = one.cpu_times()
+                cpu[one.pid] = times.user + times.system
+        done.cpu = round(sum(cpu.values()), 1)
         time.sleep(1)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants; none where it is gone."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 def memory_of(pid: int) -> int:
     """Bytes in memory of a process and its descendants, shared pages counted once; 0 where it is gone."""
     total = 0
-    with contextlib.suppress(psutil.Error):
-        parent = psutil.Process(pid)
-        for one in [parent, *parent.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                total += one.memory_full_info().pss
+    for one in family(pid):
+        with contextlib.suppress(psutil.Error):
+            total += one.memory_full_info().pss
     return total
 
 
@@ -156,9 +182,8 @@ def kill_one(process: "subprocess.Popen[bytes]", output: Path, partitions: int) 
     """Kills a process that holds the models once so many partitions are there; False where all ended before."""
     while process.poll() is None:
         parts = output / "parts"
-        if parts.is_dir() and sum(1 for _ in parts.iterdir()) >= partitions:
-            children = psutil.Process(process.pid).children(recursive=True)
-            actors = [child for child in children if "PartitionScorer" in " ".join(child.cmdline())]
+        if sum(1 for _ in parts.rglob("*.parquet")) >= partitions:
+            actors = [one for one in family(process.pid) if "PartitionScorer" in " ".join(one.cmdline())]
             if actors:
                 actors[0].kill()
                 return True
@@ -168,7 +193,7 @@ def kill_one(process: "subprocess.Popen[bytes]", output: Path, partitions: int) 
 
 def line(done: Run) -> str:
     killed = ", one actor killed" if done.killed else ""
-    speed = f"{done.rows / done.seconds:,.0f} battles a second"
+    speed = f"{done.rows / done.seconds:,.0f} battles a second, {done.cpu:,.1f} CPU seconds"
     return (
         f"{done.system}: {done.rows:,} battles in {done.seconds:.1f} s{killed}, {speed}, {done.peak / 2**20:,.0f} MiB"
     )

@@ -17,7 +17,7 @@ from arena_data.schema import FEATURES
 from reward_model import __version__
 from reward_model.errors import ModelError
 from reward_model.predict.cluster import partition
-from reward_model.predict.cluster.work_plan import PARTS, WorkPlan, this_code
+from reward_model.predict.cluster.work_plan import WorkPlan, this_code
 
 # A row a part: Ray may cut and join blocks of rows, but never a row.
 PART_SCHEMA = pa.schema(
@@ -69,7 +69,7 @@ def read_parts(batch: pa.Table, plan: WorkPlan) -> Iterator[pa.Table]:
     """
     check_code(plan)
     for file in batch.column("file").to_pylist():
-        there = plan.folder.names(PARTS)
+        there = plan.folder.names(plan.parts_folder(file))
         for part in parts_of(plan, file):
             name = plan.part_name(file, part.number)
             done = partition.read(plan, name, part.battles.num_rows) if name.rpartition("/")[2] in there else None

@@ -59,6 +59,9 @@ def ray_cluster(address: str | None, shares: Shares, variables: dict[str, str] |
     # Read when Ray is imported: no reports to anyone, and no lines of its own between ours.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if address is None:
+        # Ray 2.60 takes 127.0.0.1 for the machine's outer address, but where it believes that clusters are not supported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
     if ray.is_initialized():
@@ -72,6 +75,8 @@ def ray_cluster(address: str | None, shares: Shares, variables: dict[str, str] |
         if address is not None:
             settings = common | {"address": address}
         else:
+            # Ray's workers would give way to everything else on the machine; here they are as urgent as this process.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             settings = common | _local_settings(shares, stack.enter_context(_short_folder()))
         try:
             with _own_signals(), _native_lines_hushed():
@@ -212,7 +217,9 @@ def own_error(error: BaseException) -> Exception:
             continue
         seen.append(one)
         waiting += [one.__cause__, one.__context__, getattr(one, "cause", None)]
-        if type(one).__module__.partition(".")[0] in ("arena_data", "reward_model"):
-            return one  # type: ignore[return-value]
+        if isinstance(one, Exception) and type(one).__module__.partition(".")[0] in ("arena_data", "reward_model"):
+            # Our errors are one line; what follows is Ray's advice to try again.
+            one.args = (str(one).partition("\n")[0],)
+            return one
     last = seen[-1]
     return ModelError(f"Ray could not go on ({type(last).__name__}: {one_line(last)})")

@@ -3,7 +3,7 @@
 A partition is `partition_rows` battles of one file in its order, so its name says what is in it:
 
     plan.json                      what this folder's partitions were made from
-    parts/00007-000012.parquet     battles 12 · partition_rows + 1 and so on of file 7
+    parts/00007/000012.parquet     battles 12 · partition_rows + 1 and so on of file 7
     files/00007.json               written when all partitions of file 7 are there
     index.json                     written when all files are done, and all ids are different
 """
@@ -98,8 +98,12 @@ class WorkPlan:
         """A short hash of all that a partition depends on; each partition carries it."""
         return fingerprint(**self.stored())
 
+    def parts_folder(self, file: int) -> str:
+        """Where a file's partitions are: a folder a file, since a store lists a million names slowly."""
+        return f"{PARTS}/{file:05d}"
+
     def part_name(self, file: int, part: int) -> str:
-        return f"{PARTS}/{file:05d}-{part:06d}.parquet"
+        return f"{self.parts_folder(file)}/{part:06d}.parquet"
 
     def begin(self) -> None:
         """Writes plan.json, or goes on with a folder whose plan is the same.

@@ -57,6 +57,7 @@ def test_what_is_missing_doubled_or_different_is_said(tmp_path: Path) -> None:
 
 
 def test_the_picture_is_drawn_from_the_results(tmp_path: Path) -> None:
-    runs = [cluster.Run("ray", "m", rows, 10.0, rows == 20, [(0.0, 2**30), (9.0, 2**30)]) for rows in (10, 20)]
+    memory = [(0.0, 2**30), (9.0, 2**30)]
+    runs = [cluster.Run("ray", "m", rows, 10.0, killed=rows == 20, memory=memory) for rows in (10, 20)]
     cluster.draw([*runs, cluster.Run("local", "m", 20, 5.0, memory=[(0.0, 2**30)])], tmp_path / "memory.png")
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")

@@ -75,15 +75,15 @@ def test_partitions_hold_what_predict_says_and_the_index_says_where(whole: Path)
 
 def test_a_restart_scores_what_is_missing_or_broken_and_nothing_else(folder: Path) -> None:
     parts = folder / "out/parts"
-    before = {path.name: path.stat().st_mtime_ns for path in parts.iterdir()}
-    broken, gone = parts / "00000-000000.parquet", parts / "00001-000001.parquet"
+    before = {str(path): path.stat().st_mtime_ns for path in parts.rglob("*.parquet")}
+    broken, gone = parts / "00000/000000.parquet", parts / "00001/000001.parquet"
     broken.write_bytes(broken.read_bytes()[:-20])
     gone.unlink()
     for name in ("index.json", "files/00000.json", "files/00001.json"):
         (folder / "out" / name).unlink()
     progress = work_on(battles_plan(folder))
-    after = {path.name: path.stat().st_mtime_ns for path in parts.iterdir()}
-    assert {name for name in after if after[name] != before[name]} == {broken.name, gone.name}
+    after = {str(path): path.stat().st_mtime_ns for path in parts.rglob("*.parquet")}
+    assert {name for name in after if after[name] != before[name]} == {str(broken), str(gone)}
     assert not progress.missing and progress.rows == 2 * BATTLES
     assert_as_plain(folder)
 
@@ -93,10 +93,10 @@ def test_what_is_done_is_not_read_again(whole: Path) -> None:
 
 
 def test_a_partition_that_is_lost_after_its_file_was_done_is_named(folder: Path) -> None:
-    (folder / "out/parts/00001-000002.parquet").unlink()
+    (folder / "out/parts/00001/000002.parquet").unlink()
     progress = Progress.of(battles_plan(folder))
     with pytest.raises(
-        InputError, match=r"00001-000002\.parquet: the partition is missing or broken; remove files/00001"
+        InputError, match=r"00001/000002\.parquet: the partition is missing or broken; remove files/00001"
     ):
         progress.write_index([])
 

@@ -69,7 +69,7 @@ def test_a_killed_actor_is_replaced_and_each_battle_is_there_once_as_predict_say
     def kill_one_on_the_way() -> None:
         while not killed:
             time.sleep(0.01)
-            if (output / "parts").is_dir() and len(list((output / "parts").iterdir())) >= 2:
+            if len(list(output.glob("parts/*/*.parquet"))) >= 2:
                 actor = scorers()[0]
                 actor.kill()
                 killed.append(actor.pid)
@@ -87,7 +87,9 @@ def test_a_killed_actor_is_replaced_and_each_battle_is_there_once_as_predict_say
     assert np.abs(np.array([rows[name] for name in ids]) - probabilities).max() < 1e-6
     index = json.loads((output / "index.json").read_text())
     assert index["rows"] == len(index["partitions"]) == FILES * BATTLES
-    assert {part["name"] for part in index["partitions"]} == {f"parts/{file.name}" for file in output.glob("parts/*")}
+    assert {part["name"] for part in index["partitions"]} == {
+        str(file.relative_to(output)) for file in output.glob("parts/*/*")
+    }
 
 
 def test_a_bad_row_is_the_line_of_predict_with_its_file_and_row(
