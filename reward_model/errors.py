@@ -25,6 +25,7 @@ EXTRAS = {
     "markdown_it": ("the demo page", "demo"),
     "fastapi": ("the server", "serve"),
     "uvicorn": ("the server", "serve"),
+    "ray": ("--engine ray", "ray"),
     "gguf": ("a GGUF file", "gguf"),
 }
 

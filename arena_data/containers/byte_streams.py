@@ -9,10 +9,10 @@ import re
 from pathlib import PurePosixPath
 from typing import Protocol
 
-import fsspec
 import pyarrow as pa
 
 from arena_data.containers.limits import Limits, size_text
+from arena_data.containers.stores import store_of
 from arena_data.errors import InputError
 
 CONTAINERS = {
@@ -82,7 +82,11 @@ def open_bytes(file: str, limits: Limits) -> pa.NativeFile:
     that is opened, and a late read would take bytes from that one.
     """
     compression = container(file)[1]
-    stream = pa.PythonFile(fsspec.open(file, "rb").open(), mode="r") if "://" in file else pa.OSFile(file)
+    if "://" in file:
+        store, path = store_of(file)
+        stream = pa.PythonFile(store.open(path, "rb"), mode="r")
+    else:
+        stream = pa.OSFile(file)
     if not compression:
         return stream
     counted = _Counted(stream)

@@ -24,7 +24,7 @@ import xxhash
 from datasets.builder import Key
 
 from arena_data.containers.byte_streams import container
-from arena_data.containers.limits import Limits
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.reading.cleaning import clean_turns, is_blank
 from arena_data.reading.families import WANTED
 from arena_data.reading.files import read_blocks
@@ -77,18 +77,33 @@ class ArenaBattles(datasets.ArrowBasedBuilder):
         return splits
 
     def _generate_tables(self, files: Sequence[tuple[str, str]]) -> Iterator[tuple[Key, pa.Table]]:
-        register = IdRegister()
         limits = Limits(**(self.config.limits or {}))
-        for file_index, (name, path) in enumerate(files):
-            local = path if path.endswith(Path(name).suffix) else name
-            reader = BlockReader(name, self.config.labels, local, limits)
-            contents = functools.partial(_contents, name, local, limits)
-            with closing(read_blocks(local, WANTED, limits)) as blocks:
-                for block_index, block in enumerate(blocks):
-                    segments, others = reader.read(block)
-                    votes = contents if has_votes(block) else None
-                    others["id"] = register.add(others["id"], name, file_index, block.first_row, votes)
-                    yield Key(file_index, block_index), _table(segments, others, block.oddities)
+        for file, block, table in battle_tables(files, self.config.labels, limits):
+            yield Key(file, block), table
+
+
+def battle_tables(
+    files: Sequence[tuple[str, str]], labels: Labels, limits: Limits = LIMITS, first_file: int = 0
+) -> Iterator[tuple[int, int, pa.Table]]:
+    """Battles block by block, as (number of the file, number of the block in it, table of `FEATURES`); the same each time.
+
+    Args:
+        files: name and path of each, which differ for a download.
+        first_file: number of the first of them among all that are read, by which rows without an id are named.
+
+    Raises: InputError for a row that cannot be read, or an id that another row of these files has.
+    """
+    register = IdRegister()
+    for file_index, (name, path) in enumerate(files, start=first_file):
+        local = path if path.endswith(Path(name).suffix) else name
+        reader = BlockReader(name, labels, local, limits)
+        contents = functools.partial(_contents, name, local, limits)
+        with closing(read_blocks(local, WANTED, limits)) as blocks:
+            for block_index, block in enumerate(blocks):
+                segments, others = reader.read(block)
+                votes = contents if has_votes(block) else None
+                others["id"] = register.add(others["id"], name, file_index, block.first_row, votes)
+                yield file_index, block_index, _table(segments, others, block.oddities)
 
 
 def _contents(name: str, path: str, limits: Limits) -> Iterator[list[Content]]:

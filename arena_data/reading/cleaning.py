@@ -5,7 +5,7 @@ from a cached dataset as well as from a fresh one.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # One turn, or the turns of a conversation, oldest first.
 Text = str | Sequence[str | None]
@@ -67,7 +67,11 @@ def is_blank(turns: Sequence[str]) -> bool:
 
 def oddity_lines(oddities: Iterable[Sequence[str]]) -> list[str]:
     """One line a kind of oddity, most frequent first: `17 battles: a turn was null; read as an empty text`."""
-    counts = Counter(name for names in oddities for name in names)
+    return counted_oddity_lines(Counter(name for names in oddities for name in names))
+
+
+def counted_oddity_lines(counts: Mapping[str, int]) -> list[str]:
+    """The same of how many battles had each kind."""
     return [
         f"{count:,} battle{'' if count == 1 else 's'}: {ODDITIES[name]}"
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

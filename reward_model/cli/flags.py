@@ -62,6 +62,12 @@ class PredictionFlags:
     json: bool = False
     audit_battles: int = 500
     peers: list[str] | None = None
+    engine: str = "local"
+    ray_address: str | None = None
+    actors: int | None = None
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    partition_rows: int | None = None
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> PredictionFlags:
@@ -146,6 +152,13 @@ def percent(text: str) -> int:
     return round(100 * float(text))
 
 
+def positive(text: str) -> float:
+    """A flag's type: a number above 0."""
+    if not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text) or not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0, such as 2 or 0.5")
+    return float(text)
+
+
 def parser() -> CommandParser:
     made = CommandParser(
         prog="arena-reward predict",
@@ -228,6 +241,25 @@ def parser() -> CommandParser:
         metavar="D",
         help="baselines or submission files that the report compares with (default: simple systems, fitted on the spot)",
     )
+    cluster = made.add_argument_group("scoring on a cluster")
+
+    def add_ray(name: str, **settings: Any) -> None:
+        cluster.add_argument(name, **{"default": getattr(defaults, name[2:])} | settings)
+
+    add_ray(
+        "--engine",
+        choices=("local", "ray"),
+        help="ray: stream battles from files, folders or stores through Ray Data; --output is then a folder of Parquet",
+    )
+    add_ray(
+        "--ray_address", metavar="A", help="a running Ray cluster, such as auto or HOST:6379 (default: start one here)"
+    )
+    add_ray(
+        "--actors", type=whole_number(1), metavar="N", help="processes with the models (default: all GPUs, or CPUs)"
+    )
+    add_ray("--num_cpus", type=positive, metavar="C", help="CPUs of each (default: 1)")
+    add_ray("--num_gpus", type=positive, metavar="G", help="GPUs of each, as 0.5 (default: 1 where there are any)")
+    add_ray("--partition_rows", type=whole_number(1), metavar="N", help="battles of a Parquet file (default: 2048)")
     return made
 
 

@@ -72,7 +72,14 @@ def predict(flags: PredictionFlags, started: float) -> int:
     from reward_model.predict.shard_store import remove_work
     from reward_model.predict.task import work
 
+    if flags.engine == "ray":
+        from reward_model.cli.predict_on_ray import predict_on_ray
+
+        check_coverage(flags)
+        return predict_on_ray(flags, started)
+
     # 1. What can be refused before a model is loaded.
+    check_engine(flags)
     task = task_of(flags, flags.time_limit, started)
     launched = launched_team()
     if launched and flags.num_processes not in (None, launched.size):
@@ -116,6 +123,13 @@ def predict(flags: PredictionFlags, started: float) -> int:
     # 5. What there is to say of it.
     all_scored = summarise(flags, battles, predictor, prediction, time.monotonic() - started)
     return 0 if all_scored and reported else 3
+
+
+def check_engine(flags: PredictionFlags) -> None:
+    """Raises: InputError for flags that only a cluster can honour."""
+    only = ("ray_address", "actors", "num_cpus", "num_gpus", "partition_rows")
+    if given := [f"--{name}" for name in only if getattr(flags, name) is not None]:
+        raise InputError(f"{', '.join(given)}: of use with --engine ray only", fix="add --engine ray, or leave it out")
 
 
 def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
@@ -197,26 +211,19 @@ def write(
     import numpy as np
 
     from arena_data.submission import write_submission
-    from reward_model.model.four_outcomes import usable
 
     extra: dict[str, np.ndarray] | None = None
-    scores = prediction.members[0].scores
-    if flags.rewards and scores is not None:
-        extra = {
-            "reward_a": scores.reward_a,
-            "reward_b": scores.reward_b,
-            "margin": scores.margin,
-            "tie_strength": scores.tie_strength,
-        }
-        if scores.grounded:
-            extra |= {"usable_a": usable(scores.reward_a), "usable_b": usable(scores.reward_b)}
+    if flags.rewards:
+        from reward_model.predict.columns import reward_columns
+
+        extra = reward_columns(prediction)
     texts = None
     if flags.coverage:
-        from reward_model.calibration.verdict_sets import set_texts, verdict_sets
+        from reward_model.calibration.verdict_sets import set_texts
+        from reward_model.predict.columns import sets_of
         from reward_model.predict.coverage import sets_line
 
-        # Of a battle that could not be scored nothing is known.
-        sets = verdict_sets(prediction.log_probs, thresholds[str(flags.coverage)]) | prediction.failed[:, None]
+        sets = sets_of(prediction, thresholds[str(flags.coverage)])
         texts = {"verdict_set": set_texts(sets)}
         say(sets_line(flags.coverage, sets, battles))
     write_submission(flags.output, battles["id"], np.exp(prediction.log_probs), extra, texts)

@@ -32,6 +32,7 @@ class Job:
         deadline: when to be done.
         progress: whether to show bars.
         others_follow: whether other models need the device after this one.
+        keeps_models: whether the device holds all models at once, for jobs that follow one another.
         counted: what `style` has counted, shared by the parts of a job.
         check: called before each batch of the model, if given; what it raises ends the job.
     """
@@ -42,6 +43,7 @@ class Job:
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
     progress: bool = False
     others_follow: bool = False
+    keeps_models: bool = False
     counted: list[StyleArrays] = field(default_factory=list)
     check: Callable[[], None] | None = None
 
@@ -55,7 +57,7 @@ class Job:
 
     def for_next_member(self, members: int) -> "Job":
         """The job of the first of so many members that are still to come: its share of the time."""
-        follow = self.others_follow or members > 1
+        follow = not self.keeps_models and (self.others_follow or members > 1)
         return dataclasses.replace(self, deadline=self.deadline.share(members), others_follow=follow)
 
 

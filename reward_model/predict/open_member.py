@@ -126,7 +126,7 @@ class BlendMember:
     """Several members as `arena-reward blend` has weighted and calibrated them."""
 
     def __init__(self, folder: Path, options: MemberOptions):
-        self.name, self.calibrated = folder.name, options.calibrated
+        self.folder, self.name, self.calibrated = folder, folder.name, options.calibrated
         self.blend = read_json(folder / BLEND, Blend.from_json)
         paths = [member_path(folder, name) for name in self.blend.members]
         for path in paths:
