@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arena_data.arguments import CommandParser, share, whole_number
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class PredictionFlags:
     json: bool = False
     audit_battles: int = 500
     peers: list[str] | None = None
+    read_limits: list[str] | None = None
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> PredictionFlags:
@@ -120,6 +122,7 @@ def task_of(flags: PredictionFlags, seconds: float | None = None, started: float
         seconds=seconds,
         started=started,
         progress=not flags.quiet,
+        limits=limits_of(flags.read_limits),
     )
 
 
@@ -228,6 +231,7 @@ def parser() -> CommandParser:
         metavar="D",
         help="baselines or submission files that the report compares with (default: simple systems, fitted on the spot)",
     )
+    add_limit_flag(made)
     return made
 
 
