@@ -16,6 +16,7 @@ from pathlib import Path
 import datasets
 
 from arena_data.arguments import SEED, CommandParser, whole_number
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 from arena_data.exploration.report import render
 from arena_data.exploration.shares import Figures
@@ -45,6 +46,7 @@ def parser() -> CommandParser:
         metavar="N",
         help="processes that read the texts (default: one a core)",
     )
+    add_limit_flag(command)
     return command
 
 
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         _check_outputs(options)
-        battles = load_battles(options.files, labels="optional")
+        battles = load_battles(options.files, labels="optional", limits=limits_of(options.read_limits))
         assert isinstance(battles, datasets.Dataset)  # streaming was not asked for
         links: Links | None = None
         if options.split is not None:

@@ -9,6 +9,8 @@ from nbclient import NotebookClient
 
 from tests.helpers.prose import ROOT
 
+# Lines of code, imports apart. The first one's text promises ten.
+MOST_LINES = {"evaluate_two_models": 10, "kaggle_weekend": 50, "rlhf_reward": 50}
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
@@ -32,7 +34,9 @@ def test_notebooks_hold_no_path_of_a_machine_and_few_lines() -> None:
         cells = nbformat.read(path, as_version=4).cells
         assert not any(output.output_type == "stream" for cell in cells for output in cell.get("outputs", []))
         lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines()]
-        assert len([line for line in lines if line and not line.startswith(("import", "from"))]) <= 10
+        assert (
+            len([line for line in lines if line and not line.startswith(("import", "from"))]) <= MOST_LINES[path.stem]
+        )
 
 
 def _tables(cell: nbformat.NotebookNode) -> list[str]:

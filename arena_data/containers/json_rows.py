@@ -6,7 +6,8 @@ where text is cleaned.
 
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO, Any
 
 import orjson
@@ -25,6 +26,15 @@ BLOCK_BYTES = 32 << 20
 SNIFFED_BYTES = 1 << 16
 # Beyond this a float may stand for a whole number that it cannot hold.
 EXACT_INTEGERS = 2.0**53
+_SPACED_KEY = re.compile(rb'"[ \t\r\n]+:')
+
+
+class RepeatedKeyError(ValueError):
+    """An object that has a key twice: parsers take the last value without a word."""
+
+    def __init__(self, key: str):
+        super().__init__(f"the key {key[:80]!r} is written twice in one object")
+        self.key = key
 
 
 def json_blocks(file: str, wanted: Collection[str], limits: Limits) -> Iterator[Block]:
@@ -65,6 +75,8 @@ def _sized_rows(file: str, wanted: Collection[str], limits: Limits, oddities: se
     first = _first_line(lines, limits)
     try:
         head = parse_row(first) if first.lstrip().startswith(b"{") else None
+    except RepeatedKeyError as error:
+        raise _repeated(error, file, 1) from None
     except ValueError:
         head = None  # An object over several lines: a whole document, or a broken first line.
     second = _next_line(file, lines, 2, limits) if isinstance(head, dict) else b""
@@ -74,6 +86,8 @@ def _sized_rows(file: str, wanted: Collection[str], limits: Limits, oddities: se
         while line:
             try:
                 yield parse_row(line), len(line)
+            except RepeatedKeyError as error:
+                raise _repeated(error, file, number) from None
             except ValueError as error:
                 raise InputError(f"not JSON ({error})", file=file, row=number, found=line[:200]) from error
             number += 1
@@ -82,10 +96,16 @@ def _sized_rows(file: str, wanted: Collection[str], limits: Limits, oddities: se
     text = read_whole(file, lines, limits, first)
     try:
         document = parse_document(text) if text.strip() else []
+    except RepeatedKeyError as error:
+        raise _repeated(error, file, None) from None
     except ValueError as error:
         raise InputError(f"not JSON ({error})", file=file, row=1, found=text[:200]) from error
     for row in document_rows(file, document, wanted):
         yield row, 0
+
+
+def _repeated(error: RepeatedKeyError, file: str, row: int | None) -> InputError:
+    return InputError(str(error), file=file, row=row, fix="keep one of the two")
 
 
 def _first_line(lines: IO[bytes], limits: Limits) -> bytes:
@@ -150,22 +170,59 @@ def parse_json(text: str | bytes) -> Any:
         return orjson.loads(text)
     except ValueError:
         pass  # orjson refuses lone surrogates, which real battles hold; the standard library keeps them.
-    return _exact_json(text)
+    return _standard_json(text)
 
 
 def parse_row(line: bytes) -> Any:
-    """As `parse_json`, with whole numbers beyond 64 bits as they are: orjson rounds them, and ids would be equal."""
-    row = parse_json(line)
-    return _exact_json(line) if isinstance(row, dict) and _has_rounded(row) else row
+    """As `parse_json`, with whole numbers beyond 64 bits as they are: orjson rounds them, and ids would be equal.
+
+    Raises: RepeatedKeyError, a ValueError, for an object with a key twice; ValueError as `parse_json`.
+    """
+    try:
+        row = orjson.loads(line)
+    except ValueError:
+        return _standard_json(line, _unique)
+    if isinstance(row, dict) and (_has_rounded(row) or _may_repeat_a_key(line, row)):
+        return _standard_json(line, _unique)
+    return row
 
 
 def parse_document(text: bytes) -> Any:
     """As `parse_row`, for a document of many rows."""
-    document = parse_json(text)
+    try:
+        document = orjson.loads(text)
+    except ValueError:
+        return _standard_json(text, _unique)
+    if _may_repeat_a_key(text, document):
+        return _standard_json(text, _unique)
     rows = document if isinstance(document, list) else [document]
     if isinstance(document, dict):
         rows += [inner for value in document.values() for inner in _values(value)]
-    return _exact_json(text) if any(_has_rounded(row) for row in rows) else document
+    return _standard_json(text) if any(_has_rounded(row) for row in rows) else document
+
+
+def _may_repeat_a_key(text: bytes, value: Any) -> bool:
+    """Whether the text may have more keys than what was parsed of it; only then is it worth a slow parser.
+
+    A key ends with `":`. In a string a quote has a backslash before it. Blanks before a colon, and a backslash that may
+    itself be escaped, are left to the slow parser.
+    """
+    if _SPACED_KEY.search(text):
+        return True
+    keys, ends = _key_count(value), text.count(b'":')
+    return ends != keys and (ends - text.count(b'\\":') != keys or b'\\\\":' in text)
+
+
+def _key_count(value: Any) -> int:
+    count, waiting = 0, [value] if isinstance(value, dict | list) else []
+    while waiting:
+        outer = waiting.pop()
+        inner = outer
+        if type(outer) is dict:
+            count += len(outer)
+            inner = outer.values()
+        waiting += [part for part in inner if type(part) is dict or type(part) is list]
+    return count
 
 
 def _values(value: Any) -> list[Any]:
@@ -180,8 +237,17 @@ def _has_rounded(value: Any) -> bool:
     return any(type(number) is float and not abs(number) < EXACT_INTEGERS for number in inner)
 
 
-def _exact_json(text: str | bytes) -> Any:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+    return row
+
+
+def _standard_json(text: str | bytes, objects: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None) -> Any:
+    """By the standard library. objects: makes each object of its pairs."""
     try:
-        return json.loads(text, strict=False)
+        return json.loads(text, strict=False, object_pairs_hook=objects)
     except RecursionError as error:
         raise ValueError("nested too deep") from error

@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.loading import load_battles
 from arena_data.splits.folds import drop_duplicates
 from arena_data.splits.linking import link_battles
@@ -14,12 +15,17 @@ from arena_data.splits.linking import link_battles
 IntArray = npt.NDArray[np.int64]
 
 
-def read_extra_battles(extra_file: Sequence[str], *held_out: datasets.Dataset) -> tuple[datasets.Dataset, IntArray]:
+def read_extra_battles(
+    extra_file: Sequence[str], *held_out: datasets.Dataset, limits: Limits = LIMITS
+) -> tuple[datasets.Dataset, IntArray]:
     """All battles of the files, each once; and the places of those that nothing links to a held-out part.
+
+    Args:
+        limits: sizes beyond which a file is refused.
 
     Raises: InputError for input that cannot be read.
     """
-    battles, doubles = drop_duplicates(load_battles(extra_file, labels="required"))
+    battles, doubles = drop_duplicates(load_battles(extra_file, labels="required", limits=limits))
     if doubles:
         print(f"{doubles:,} duplicate battles of other sources left out", file=sys.stderr)
     return battles, rows_without_links(battles, *held_out)

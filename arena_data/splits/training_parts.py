@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from arena_data.quiet import quiet_datasets
@@ -25,27 +26,30 @@ class TrainingParts(dict[str, datasets.Dataset]):
     links: Links
 
 
-def read_training_battles(train_file: Sequence[str], max_battles: int | None = None) -> datasets.Dataset:
+def read_training_battles(
+    train_file: Sequence[str], max_battles: int | None = None, limits: Limits = LIMITS
+) -> datasets.Dataset:
     """All that may be trained on, each once, in groups that folds keep whole; doubles and links are said on standard error.
 
     Args:
         train_file: files, globs or Hub ids of labelled battles.
         max_battles: take only so many, the first ones.
+        limits: sizes beyond which a file is refused.
 
     Raises: InputError for input that cannot be read.
     """
-    return _read(train_file, None, max_battles)[0]
+    return _read(train_file, None, max_battles, limits)[0]
 
 
 def _read(
-    train_file: Sequence[str], eval_file: Sequence[str] | None, max_battles: int | None
+    train_file: Sequence[str], eval_file: Sequence[str] | None, max_battles: int | None, limits: Limits
 ) -> tuple[datasets.Dataset, datasets.Dataset | None, Links]:
     """Battles to train on and those held out by file, in common groups. Links are made before duplicates are dropped:
     whoever voted on a duplicate voted on the battle that is kept."""
     if not train_file:
         raise InputError("no battles to train on", fix="give --train_file")
     files = [train_file, *([eval_file] if eval_file else [])]
-    linked, links = link_battles(*(load_battles(names, labels="required") for names in files))
+    linked, links = link_battles(*(load_battles(names, labels="required", limits=limits) for names in files))
     battles, doubles = drop_duplicates(linked[0])
     if doubles:
         print(f"{doubles:,} duplicate battles left out", file=sys.stderr)
@@ -56,18 +60,23 @@ def _read(
 
 
 def read_training_split(
-    train_file: Sequence[str], eval_file: Sequence[str] | None = None, *, max_battles: int | None = None, **split: Any
+    train_file: Sequence[str],
+    eval_file: Sequence[str] | None = None,
+    *,
+    max_battles: int | None = None,
+    limits: Limits = LIMITS,
+    **split: Any,
 ) -> TrainingParts:
     """`train`, `validation` and `calibration`, between which there is no link.
 
     Args:
-        train_file, max_battles: as for `read_training_battles`.
+        train_file, max_battles, limits: as for `read_training_battles`.
         eval_file: held-out battles, if they are files of their own; those that only a teacher judged are left out.
         split: as for `arena_data.splits.folds.training_split`.
 
     Raises: InputError for input that cannot be read, ValueError for a split that cannot be made.
     """
-    battles, held_out, links = _read(train_file, eval_file, max_battles)
+    battles, held_out, links = _read(train_file, eval_file, max_battles, limits)
     if held_out is not None:
         held_out, _ = split_by_judge(held_out)
     people, teachers = split_by_judge(battles)

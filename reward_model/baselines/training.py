@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from arena_data.containers.limit_flags import limits_of
 from arena_data.errors import InputError
 from arena_data.splits.extra_battles import read_extra_battles
 from arena_data.splits.training_parts import read_training_split
@@ -26,9 +27,11 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             f"the kind {baseline.kind!r} cannot learn from battles of other sources", fix="drop --extra_file"
         )
+    limits = limits_of(options.read_limits)
     parts = read_training_split(
         options.train_file,
         options.eval_file,
+        limits=limits,
         validation_share=options.validation_share,
         calibration_share=options.calibration_share,
         num_folds=options.num_folds,
@@ -37,7 +40,7 @@ def train(baseline: Baseline, options: argparse.Namespace) -> dict[str, Any]:
     )
     extra = None
     if options.extra_file:
-        more, kept = read_extra_battles(options.extra_file, parts["validation"], parts["calibration"])
+        more, kept = read_extra_battles(options.extra_file, parts["validation"], parts["calibration"], limits=limits)
         extra = more.select(kept)
     print(", ".join(f"{name}: {len(part):,} battles" for name, part in parts.items()), file=sys.stderr)
     if graded := sum(strength is not None for strength in parts["train"]["strength"]):

@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import Any
 
 from arena_data.containers.block import Block
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.loading import expand
 from arena_data.reading.builder import group_of
@@ -45,18 +46,19 @@ _DOMAIN_NAMES = ("chat", "code", "math", "safety-refuse", "safety-response", "sa
 _SIDES = {"a>b": 0, "a>>b": 0, "model_a": 0, "a": 0, "1": 0, "b>a": 1, "b>>a": 1, "model_b": 1, "b": 1, "2": 1}
 
 
-def read_items(sources: Sequence[str], benchmark: str | None = None) -> tuple[str, list[Item]]:
+def read_items(sources: Sequence[str], benchmark: str | None = None, limits: Limits = LIMITS) -> tuple[str, list[Item]]:
     """The benchmark's name and its items, in the order of the files.
 
     Args:
         sources: files, globs or Hub ids.
         benchmark: one of `BENCHMARKS`; told by the columns if None.
+        limits: sizes beyond which a file is refused.
 
     Raises: InputError for a file that is none of it, or files of several benchmarks.
     """
     items: list[Item] = []
     for file in (file for source in sources for file in expand(source)):
-        for block in read_blocks(file, _WANTED):
+        for block in read_blocks(file, _WANTED, limits):
             if not len(block):
                 continue
             named = _recognised(block)

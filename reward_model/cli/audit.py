@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arena_data.arguments import CommandParser
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 from arena_data.file_io import check_folder, check_output
 from arena_data.loading import load_battles, local_files
@@ -43,6 +44,7 @@ def parser() -> CommandParser:
         metavar="N",
         help="try each change on at most so many battles",
     )
+    add_limit_flag(command)
     return command
 
 
@@ -78,7 +80,7 @@ def audited(options: argparse.Namespace) -> "Figures":
 
     if options.callable is not None:
         function = named_function(options.callable)
-        battles = load_battles(options.input, labels="required")
+        battles = load_battles(options.input, labels="required", limits=limits_of(options.read_limits))
         figures = audit_judge(function, battles, options.max_battles, progress=True)
         return card_of(options.callable, None, figures, None)
 
@@ -91,7 +93,7 @@ def audited(options: argparse.Namespace) -> "Figures":
         raise InputError(
             "holds answers to its own battles only", file=options.model, expected="a model that can be asked"
         )
-    battles = load_battles(options.input, labels="required")
+    battles = load_battles(options.input, labels="required", limits=limits_of(options.read_limits))
 
     def of(judge: Member) -> Any:
         def predict(asked: "datasets.Dataset") -> Any:

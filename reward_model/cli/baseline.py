@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_data.arguments import SEED, CommandParser, argument_texts, share, whole_number
+from arena_data.containers.limit_flags import add_limit_flag
 from arena_data.errors import InputError
 from arena_data.file_io import check_output, check_output_folder
 from arena_data.loading import local_files
@@ -39,6 +40,7 @@ def parser(kind: str | None = None) -> CommandParser:
     )
     add("--fold", type=whole_number(0), default=0, metavar="N", help="which of --num_folds is held out, counted from 0")
     add("--split_seed", type=SEED, default=0, metavar="N", help="seed of the split by prompt")
+    add_limit_flag(command)
     if kind:
         add_options(command, kind)
     return command

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from arena_data.arguments import CommandParser
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.file_io import check_output, write_json
 from arena_data.loading import local_files
 from reward_model.bench.items import BENCHMARKS
@@ -29,6 +30,7 @@ def parser() -> CommandParser:
     add("--max_items", type=whole_number(1), metavar="N", help="use only so many items, spread over the files")
     add("--max_length", type=whole_number(1), metavar="N", help="tokens that a text is cut to (default: the model's)")
     add("--resamples", type=whole_number(0), default=1000, metavar="N", help="bootstrap samples for the intervals")
+    add_limit_flag(command)
     return command
 
 
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
     how = replace(loading_of(options, calibrated=True), max_length=options.max_length)
     member = open_judge(options.model, how)
-    benchmark, items = read_items(options.file, options.benchmark)
+    benchmark, items = read_items(options.file, options.benchmark, limits_of(options.read_limits))
     items = every_nth(items, options.max_items)
     report = bench(member, benchmark, items, resamples=options.resamples, progress=sys.stderr.isatty())
     if options.output:

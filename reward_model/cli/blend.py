@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from arena_data.arguments import SEED, CommandParser, whole_number
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 from arena_data.file_io import check_output_folder, read_json, write_json
 from arena_data.loading import local_files
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(options.output)
     read = [*options.members, *(options.out_of_fold or []), *local_files(options.input)]
     check_output_folder(folder, *read, foreign={CONFIG: "a run", BASELINE: "a baseline"})
-    rows = read_labelled(options.input)
+    rows = read_labelled(options.input, limits_of(options.read_limits))
     sources = options.out_of_fold or options.members
     members, rows = log_probs_of(sources, rows, lambda: loading_of(options, calibrated=True))
     if options.out_of_fold:
@@ -122,4 +123,5 @@ def parser() -> CommandParser:
         help="bootstrap samples for the intervals",
     )
     add("--seed", type=SEED, default=0, metavar="N", help="seed of folds and bootstrap samples")
+    add_limit_flag(command)
     return command

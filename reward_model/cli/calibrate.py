@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from arena_data.arguments import SEED, CommandParser
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 from arena_data.file_io import check_output, read_json, write_json
 from arena_data.loading import local_files
@@ -69,6 +70,7 @@ def parser() -> CommandParser:
         "swapping A and B may then change the answer",
     )
     add("--seed", type=SEED, default=0, metavar="N", help="seed of the folds")
+    add_limit_flag(command)
     return command
 
 
@@ -102,7 +104,7 @@ def refit(options: argparse.Namespace) -> None:
     # The model's own calibration is what is fitted anew.
     read = [file for file in files_read(options.model) if file != folder / CALIBRATION]
     _check_calibration(output, *local_files(options.input), *read)
-    rows = read_labelled(options.input)
+    rows = read_labelled(options.input, limits_of(options.read_limits))
     (log_probs,), rows = log_probs_of([options.model], rows, lambda: loading_of(options, calibrated=False))
     write(output, _fitted(options, log_probs, rows))
 
@@ -123,7 +125,8 @@ def wrap(options: argparse.Namespace) -> None:
         )
     limit_hub()
     output = options.output or options.model
-    link = wrap_stock(options.model, options.input, output, loading_of(options, calibrated=True))
+    limits = limits_of(options.read_limits)
+    link = wrap_stock(options.model, options.input, output, loading_of(options, calibrated=True), limits)
     print(
         f"{output}: {link.link} link, scale {link.scale:.4g}, tie strength {link.tie_strength:.4g}, log loss "
         f"{link.log_loss:.4f} in cross-validation (class prior {link.prior_log_loss:.4f}), on {link.rows:,} battles"
@@ -135,7 +138,7 @@ def wrap(options: argparse.Namespace) -> None:
 def fit_predictions(options: argparse.Namespace) -> None:
     """Two CSV files in, calibration.json out."""
     _check_calibration(options.output, *local_files(options.input), options.predictions)
-    rows = read_labelled(options.input)
+    rows = read_labelled(options.input, limits_of(options.read_limits))
     log_probs = align(rows.ids, *read_log_probs(options.predictions), options.predictions)
     write(options.output, _fitted(options, log_probs, rows))
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arena_data.arguments import CommandParser, whole_number
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.loading import load_battles
 from reward_model.audit.card import check_sway
 from reward_model.publish.export import TOLERANCES, export
@@ -30,6 +31,7 @@ def parser() -> CommandParser:
         metavar="X",
         help="refuse a run whose audit, style head closed, shows a larger effect of dress or position, in win share",
     )
+    add_limit_flag(command)
     return command
 
 
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = options.output or str(Path(options.directory).resolve()) + "-export"
     battles = None
     if options.battles:
-        battles = load_battles(options.battles)
+        battles = load_battles(options.battles, limits=limits_of(options.read_limits))
         battles = battles.select(range(min(options.max_battles, len(battles))))
     with quiet_transformers():
         found = export(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arena_data.arguments import CommandParser, share, whole_number
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class PredictionFlags:
     json: bool = False
     audit_battles: int = 500
     peers: list[str] | None = None
+    read_limits: list[str] | None = None
     engine: str = "local"
     ray_address: str | None = None
     actors: int | None = None
@@ -126,6 +128,7 @@ def task_of(flags: PredictionFlags, seconds: float | None = None, started: float
         seconds=seconds,
         started=started,
         progress=not flags.quiet,
+        limits=limits_of(flags.read_limits),
     )
 
 
@@ -241,6 +244,7 @@ def parser() -> CommandParser:
         metavar="D",
         help="baselines or submission files that the report compares with (default: simple systems, fitted on the spot)",
     )
+    add_limit_flag(made)
     cluster = made.add_argument_group("scoring on a cluster")
 
     def add_ray(name: str, **settings: Any) -> None:

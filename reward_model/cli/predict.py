@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena_data.arguments import is_first_process
+from arena_data.containers.limit_flags import limits_of
 from arena_data.errors import InputError
 from reward_model.cli.console.stopping import ended_by_signals
 from reward_model.cli.flags import PredictionFlags, parse_flags, task_of
@@ -145,7 +146,7 @@ def read_battles(flags: PredictionFlags) -> "datasets.Dataset":
     check_output(flags.output, *used)
     if flags.report:
         check_output(flags.report, *used, flags.output)
-    battles = load_battles(flags.input, labels="optional")
+    battles = load_battles(flags.input, labels="optional", limits=limits_of(flags.read_limits))
     if flags.report or flags.json:
         from reward_model.report.from_prediction import check_labels
 
@@ -187,7 +188,7 @@ def read_coverage_labels(flags: PredictionFlags) -> "datasets.Dataset | None":
         return None
     from arena_data.loading import load_battles
 
-    battles = load_battles(flags.coverage_labels, labels="required")
+    battles = load_battles(flags.coverage_labels, labels="required", limits=limits_of(flags.read_limits))
     if not len(battles):
         raise InputError("has no rows", file=flags.coverage_labels, expected="labelled battles")
     return battles

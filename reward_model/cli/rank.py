@@ -8,6 +8,7 @@ them for every battle. `--output_dir D` writes leaderboard.csv, leaderboard.json
 from collections.abc import Sequence
 
 from arena_data.arguments import CommandParser
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 from arena_data.file_io import check_output_folder
 from arena_data.loading import load_battles, local_files
@@ -23,6 +24,7 @@ def parser() -> CommandParser:
     add("--no_votes", action="store_true", help="count predictions for every battle")
     add("--no_style", action="store_true", help="leave the style-controlled ratings out")
     add("--output_dir", metavar="D", help="folder to write CSV, JSON and page to")
+    add_limit_flag(command)
     return command
 
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.output_dir:
         used = [file for source in options.input for file in local_files(source)]
         check_output_folder(options.output_dir, *used)
-    battles = load_battles(options.input)
+    battles = load_battles(options.input, limits=limits_of(options.read_limits))
     probabilities = None
     if options.predictions:
         probabilities = align(battles["id"], *read_submission(options.predictions), options.predictions)

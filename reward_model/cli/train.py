@@ -18,6 +18,7 @@ import datasets
 import torch
 from trl import ModelConfig
 
+from arena_data.containers.limit_flags import limits_of
 from arena_data.errors import InputError
 from arena_data.file_io import check_folder
 from arena_data.reading.cleaning import oddity_lines
@@ -95,7 +96,9 @@ def train_folds(data: DataArguments, config: Any, model_arguments: Any) -> None:
         one.output_dir = str(fold_directory(config.output_dir, fold))
         train_run(dataclasses.replace(data, folds=None, num_folds=data.folds, fold=fold), one, model_arguments)
     if is_main(config):
-        battles, _ = split_by_judge(read_training_battles(data.train_file, data.max_train_battles))
+        battles, _ = split_by_judge(
+            read_training_battles(data.train_file, data.max_train_battles, limits_of(data.read_limits))
+        )
         figures = finish_folds(config.output_dir, data.folds, battles)
         print(
             f"out-of-fold log loss {figures['log_loss']:.4f} (uncalibrated {figures['log_loss_uncalibrated']:.4f}, class"
@@ -108,6 +111,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     """From battles to a run directory. config: TieRewardConfig; model_arguments: ModelConfig."""
     # 1. What can be refused without reading a battle.
     gpu = config.device.type != "cpu"
+    limits = limits_of(data.read_limits)
     check_ranges(data, config, model_arguments)
     if data.extra_weight != [CV] and not data.extra_file:
         raise ValueError("--extra_weight is of --extra_file, which is not given")
@@ -126,7 +130,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     # 2. Battles, each once, in three parts that nothing links.
     with config.main_process_first(desc="battles"):
         battles = split_battles(data)
-        sources, extra = read_sources(data.extra_file, battles, grades=config.grades)
+        sources, extra = read_sources(data.extra_file, battles, grades=config.grades, limits=limits)
     parse_weights(data.extra_weight, sources.names)
     say(config, *(f"{name}: {len(part):,} battles" for name, part in battles.items()))
     say(config, *oddity_lines(battles["train"]["oddities"]))
@@ -196,6 +200,7 @@ def split_battles(data: DataArguments) -> dict[str, datasets.Dataset]:
         data.train_file,
         data.eval_file,
         max_battles=data.max_train_battles,
+        limits=limits_of(data.read_limits),
         validation_share=data.validation_share,
         calibration_share=data.calibration_share,
         num_folds=data.num_folds,

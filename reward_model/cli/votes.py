@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from arena_data.arguments import CommandParser
+from arena_data.arguments import SEED, CommandParser
+from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 from arena_data.file_io import check_output, write_atomically, write_json
 from arena_data.loading import local_files
@@ -43,7 +44,8 @@ def parser() -> CommandParser:
     add("--ask", type=whole_number(1), metavar="N", help="pick N battles to vote on next, for --output_ask")
     add("--output_ask", metavar="F", help="file to write the picked battles to")
     add("--output", metavar="J.json", help="file to write the figures to")
-    add("--seed", type=int, default=0, metavar="N", help="seed of --ask")
+    add("--seed", type=SEED, default=0, metavar="N", help="seed of --ask")
+    add_limit_flag(command)
     return command
 
 
@@ -153,7 +155,7 @@ def _votes(
 ) -> tuple[FloatArray, list[str] | None, list[list[str | None]] | None]:
     """Scores as voted, float64 [n], NaN without; the battles' prompts; the names of the models of A and of B."""
     place = {name: row for row, name in enumerate(ids)}
-    labels = read_labelled(options.labels)
+    labels = read_labelled(options.labels, limits_of(options.read_limits))
     if unknown := [name for name in labels.ids if name not in place]:
         raise InputError(
             f"{len(unknown)} of {len(labels.ids)} battles have no prediction",
@@ -174,7 +176,7 @@ def _votes(
         return voted, groups, None
     from arena_data.loading import load_battles
 
-    battles = load_battles(options.input)
+    battles = load_battles(options.input, limits=limits_of(options.read_limits))
     row_of = {name: row for row, name in enumerate(battles["id"][:])}
     if missing := [name for name in ids if name not in row_of]:
         raise InputError(

@@ -7,6 +7,7 @@ that this model has not: a causal language model read as a classifier leaves its
 Source: https://huggingface.co/docs/transformers/main_classes/model#transformers.PreTrainedModel.from_pretrained.
 """
 
+import math
 import os
 import re
 import threading
@@ -31,6 +32,9 @@ _COUNTS = re.compile(r"n_|num_|.*layers?$|.*depth$")
 # Of a bare backbone whose last hidden states alone are read.
 UNREAD = ("pooler",)
 _SHOWN = 3
+# A model has at most so many times the parameters that its files hold: tensors of a new head are not in them. Quantised
+# weights are packed, up to eight in a number.
+MOST_TIMES_STORED, MOST_PACKED = 4, 8
 # Transformers changes its initialisers and PyTorch's default dtype, for the whole process, while it loads.
 _loading = threading.Lock()
 # Buffers that older versions saved and newer ones compute.
@@ -54,6 +58,8 @@ def load_pretrained(kind: Any, name: str | os.PathLike[str], *, new: Collection[
         check_weight_files(Path(name))
     revision = options.get("revision")
     config = load_config(name, **({"revision": revision} if revision else {}))
+    if os.path.isdir(name):
+        check_size(kind, config, Path(name))
     if (method := quantisation_method(config)) is not None:
         if "quantization_config" in options:
             raise ModelError(
@@ -88,7 +94,55 @@ def load_config(name: str | os.PathLike[str], **options: Any) -> Any:
             waiting += value.items()
         elif isinstance(value, int) and value > (MOST_PARTS if _COUNTS.match(key) else MOST_ANYTHING):
             raise ModelError(f"{name}: config.json: {key} is {str(value)[:30]}, more than any model has")
+    if os.path.isdir(name):
+        _check_layers(Path(name), config.get_text_config())
     return config
+
+
+def check_size(kind: Any, config: Any, directory: Path) -> None:
+    """Refuses a model that is far larger than the weights beside its configuration, before it takes any memory.
+
+    Args:
+        kind, config: of the model, as `load_pretrained` has them; its parameters are counted on the meta device.
+
+    Raises: ModelError with both numbers; Transformers' own errors for a configuration that no model can be made of.
+    """
+    stored = sum(math.prod(shape) for shape in stored_shapes(directory))
+    if quantisation_method(config) is not None:
+        stored *= MOST_PACKED
+    with torch.device("meta"), set_quantized_state():
+        model = kind.from_config(config, trust_remote_code=False)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if stored and parameters > MOST_TIMES_STORED * stored:
+        raise ModelError(
+            f"{directory}: config.json asks for {parameters:,} parameters, and the weights hold {stored:,}; "
+            "they do not belong together"
+        )
+
+
+def _check_layers(directory: Path, config: Any) -> None:
+    """Raises: ModelError for more layers than the weights have tensors: to build them would take hours, even of nothing."""
+    layers = getattr(config, "num_hidden_layers", None)
+    if not isinstance(layers, int) or getattr(config, "num_hidden_groups", None):  # ALBERT's layers share their tensors
+        return
+    try:
+        tensors = len(stored_shapes(directory))
+    except (OSError, SafetensorError):
+        return  # `check_weight_files` says so
+    if layers > tensors > 0:
+        raise ModelError(
+            f"{directory}: config.json asks for {layers:,} layers, and the weights hold {tensors:,} tensors; "
+            "they do not belong together"
+        )
+
+
+def stored_shapes(directory: Path) -> list[list[int]]:
+    """Of all tensors in the model's safetensors files, read from their headers."""
+    shapes = []
+    for file in sorted(directory.glob("model*.safetensors")):
+        with safe_open(file, framework="np") as tensors:
+            shapes += [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118  no mapping
+    return shapes
 
 
 def head_names(name: str | os.PathLike[str], revision: str | None = None) -> list[str]:

@@ -28,6 +28,9 @@ PACKAGES = {
     "compressed-tensors": ("compressed_tensors",),
     "bitsandbytes": ("bitsandbytes",),
 }
+# Bytes a parameter that bitsandbytes has packed. NF4 has a float32 scale a block of 64; double quantisation makes that 8
+# bits, and a float32 a block of 256 of those.
+NF4, NF4_DOUBLE, INT8 = 0.5 + 4 / 64, 0.5 + 1 / 64 + 4 / (64 * 256), 1.0
 # method: the entry of its configuration that names layers to leave whole. GPTQ's loader touches the backbone's blocks only.
 _WHOLE = {"awq": "modules_to_not_convert", "compressed-tensors": "ignore", "bitsandbytes": "llm_int8_skip_modules"}
 
@@ -41,6 +44,27 @@ def quantisation_method(config: Any) -> str | None:
     older = "bitsandbytes" if said.get("load_in_4bit") or said.get("load_in_8bit") else "unknown"
     method = said.get("quant_method") or older
     return str(getattr(method, "value", method))  # a name in files, an enumeration's in loaded models
+
+
+def packed_bytes(config: Any, inputs: int, outputs: int) -> float | None:
+    """Bytes in memory of one linear layer's weight, [outputs, inputs]; None where it is not packed.
+
+    GPTQ and AWQ keep a float16 scale and a zero of as many bits as a weight for each group of inputs; GPTQ also which group
+    an input is in (int32). compressed-tensors is unpacked while it is loaded (`unpack`).
+    Sources: Frantar et al. 2023 (arXiv:2210.17323); Lin et al. 2024 (arXiv:2306.00978); GPTQModel's QuantLinear.
+    """
+    method, said = quantisation_method(config), _said(config)
+    if method is None or said is None or method == "compressed-tensors":
+        return None
+    if method == "bitsandbytes":
+        if said.get("load_in_8bit") or said.get("_load_in_8bit"):
+            return INT8 * inputs * outputs
+        double = said.get("bnb_4bit_use_double_quant")
+        return (NF4_DOUBLE if double else NF4) * inputs * outputs
+    bits = int(said.get("bits") or said.get("w_bit") or 4) / 8
+    group = int(said.get("group_size") or said.get("q_group_size") or 128)
+    groups = 1 if group < 1 else -(-inputs // group)
+    return bits * inputs * outputs + groups * outputs * (2 + bits) + (4 * inputs if method == "gptq" else 0)
 
 
 def keep_whole(config: Any, name: str, head: Sequence[str]) -> None:

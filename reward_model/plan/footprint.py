@@ -32,14 +32,19 @@ from trl import ModelConfig
 from trl.trainer.utils import disable_dropout_in_model
 
 from reward_model.model.backbone import dtype_named
+from reward_model.model.quantised import (
+    INT8,
+    NF4,
+    NF4_DOUBLE,
+    check_trains,
+    packed_bytes,
+    quantisation_method,
+)
 from reward_model.model.score_layer import TieAwareScore, install_score_layer
 from reward_model.plan.activations import keep_inputs, peak_bytes
 from reward_model.quiet import quiet_transformers
 from reward_model.train.build_model import lora_config
 
-# Bytes a parameter. NF4 has a float32 scale a block of 64; double quantisation makes that 8 bits, and a float32 a block
-# of 256 of those.
-NF4, NF4_DOUBLE, INT8 = 0.5 + 4 / 64, 0.5 + 1 / 64 + 4 / (64 * 256), 1.0
 _STYLE_FEATURES = 10  # any number: a handful of parameters
 _SHALLOW = (2, 4)
 
@@ -130,6 +135,7 @@ def footprint(
     with quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks Transformers by an old name
         model = _meta_model(config, arguments)
+        check_trains(model, str(arguments.model_name_or_path), adapters=bool(arguments.use_peft))
         trained_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
         if arguments.use_peft:
             fewer, more = (peak(shallow) for shallow in _SHALLOW)
@@ -142,9 +148,10 @@ def footprint(
         activations += 2 * max(weight.numel() for weight in quantised_weights.values())
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    bytes_each = _bytes_each(arguments)
     frozen_bytes = sum(
-        parameter.numel() * (bytes_each if name in quantised_weights else parameter.element_size())
+        _quantised_bytes(parameter, config, arguments)
+        if name in quantised_weights
+        else parameter.numel() * parameter.element_size()
         for name, parameter in frozen.items()
     )
     adapter = sum(parameter.numel() for name, parameter in trained.items() if "lora_" in name)
@@ -207,15 +214,18 @@ def _meta_model(config: PretrainedConfig, arguments: ModelConfig) -> Any:
 
 
 def _quantised(model: Any, arguments: ModelConfig) -> dict[str, nn.Parameter]:
-    """The weights that bitsandbytes would pack: of all linear layers outside the head and the adapters."""
-    if not (arguments.load_in_4bit or arguments.load_in_8bit):
+    """The weights that are packed, by bitsandbytes or in the checkpoint: of all linear layers outside head and adapters."""
+    if not (arguments.load_in_4bit or arguments.load_in_8bit or quantisation_method(model.config)):
         return {}
     frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
     linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     return {name: parameter for name, parameter in frozen.items() if name in linear and "original_module" not in name}
 
 
-def _bytes_each(arguments: ModelConfig) -> float:
-    if arguments.load_in_8bit:
-        return INT8
-    return NF4_DOUBLE if arguments.use_bnb_nested_quant else NF4
+def _quantised_bytes(weight: nn.Parameter, config: PretrainedConfig, arguments: ModelConfig) -> float:
+    outputs, inputs = weight.shape
+    packed = packed_bytes(config, inputs, outputs)
+    if packed is not None:
+        return packed
+    each = INT8 if arguments.load_in_8bit else NF4_DOUBLE if arguments.use_bnb_nested_quant else NF4
+    return each * weight.numel()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from trl import ModelConfig
 
+from reward_model.model.quantised import quantisation_method
 from reward_model.plan.engines import ENGINES, Held, held
 from reward_model.plan.footprint import Footprint, footprint
 from reward_model.plan.known_backbones import backbone_config
@@ -72,13 +73,14 @@ class PlanArguments:
 
 @dataclass(frozen=True)
 class Plan:
-    """What was counted for one recipe on one set of devices."""
+    """What was counted for one recipe on one set of devices. quantised: how the backbone is, in words; empty for not."""
 
     counted: Footprint
     engines: tuple[Held, ...]
     tokens: float
     train_seconds: float
     evaluation_seconds: float
+    quantised: str = ""
 
     def fitting(self, memory: float) -> list[str]:
         """Names of the engines under which a device holds at most `memory` GiB."""
@@ -161,6 +163,8 @@ def plan(settings: Any) -> Plan:
         tokens=tokens,
         train_seconds=tokens * counted.flops_per_token(each / 2) / peak,
         evaluation_seconds=read * counted.flops_per_token(each / 2, training=False) / peak,
+        quantised=quantisation_method(config)
+        or ("4-bit" if model.load_in_4bit else "8-bit" if model.load_in_8bit else ""),
     )
 
 
@@ -168,7 +172,7 @@ def plan_table(settings: Any, found: Plan) -> str:
     """The plan as Markdown."""
     counted = found.counted
     each = settings.tokens_per_battle or tokens_per_battle(settings.encoding, settings.max_length)
-    quantised = "4-bit, " if settings.load_in_4bit else "8-bit, " if settings.load_in_8bit else ""
+    quantised = f"{found.quantised}, " if found.quantised else ""
     lines = [
         f"{settings.model_name_or_path}: {counted.parameters / 1e6:,.1f}M parameters"
         f" ({counted.matrix / 1e6:,.1f}M multiplied, {counted.embedding / 1e6:,.1f}M embeddings),"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.submission import COLUMNS, align, read_submission
 from reward_model.evaluation.probabilities import FloatArray
@@ -43,8 +44,14 @@ class LabelledRows:
         )
 
 
-def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
-    """Raises: InputError for rows that cannot be read, have no verdict, or are none."""
+def read_labelled(path: str | os.PathLike[str], limits: Limits = LIMITS) -> LabelledRows:
+    """The rows of a file.
+
+    Args:
+        limits: sizes beyond which a file of battles is refused.
+
+    Raises: InputError for rows that cannot be read, have no verdict, or are none.
+    """
     if _is_bare(path):
         ids, verdicts = read_submission(path)
         rows = LabelledRows(ids, verdicts, None, None)
@@ -52,7 +59,7 @@ def read_labelled(path: str | os.PathLike[str]) -> LabelledRows:
         from arena_data.loading import load_battles
         from arena_data.splits.linking import link_battles
 
-        [battles], _ = link_battles(load_battles(path, labels="required"))
+        [battles], _ = link_battles(load_battles(path, labels="required", limits=limits))
         shares = np.asarray(list(battles["verdict"]), dtype=np.float64).reshape(-1, 3)
         rows = LabelledRows(list(battles["id"]), shares, list(battles["group"]), battles)
     if not rows.ids:

@@ -23,7 +23,7 @@ from reward_model.predict.stock_member import StockMember
 from reward_model.predict.verdict_file import is_verdict_file, read_verdicts
 from reward_model.pretrained.judges import judge_folder
 from reward_model.run_directory.reading import read_run
-from reward_model.run_directory.settings import BLEND, CONFIG, STOCK
+from reward_model.run_directory.settings import BASELINE, BLEND, CONFIG, STOCK
 from reward_model.run_directory.stock import is_stock_directory, looks_like_hub_id, not_calibrated, read_wrapped
 
 if TYPE_CHECKING:
@@ -181,11 +181,14 @@ class FileMember:
 def files_read(path: str) -> list[Path]:
     """The files that a prediction with this model reads, so that no output is written over them.
 
-    Pages and submissions that lie in a model's directory are not among them, unless a blend names them.
+    Pages and submissions that lie in a model's directory are not among them, unless a blend names them. A directory that is
+    no model is not walked: it may be a whole disk. Opening it says so.
     """
     folder = _named(path)
     if not folder.is_dir():
         return [folder]
+    if not any((folder / name).is_file() for name in (CONFIG, STOCK, BLEND, BASELINE, "config.json")):
+        return []
     files = [file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".csv", ".html")]
     if (folder / BLEND).is_file():
         for name in read_json(folder / BLEND, Blend.from_json).members:

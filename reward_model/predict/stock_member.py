@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arena_data.errors import InputError
+from arena_data.file_io import fingerprint
 from reward_model.predict.member import Job, MemberOptions, MemberPrediction
 from reward_model.run_directory.stock import WrappedModel, located, not_calibrated
 from reward_model.tokens.encodings import encoding_named
@@ -45,37 +46,60 @@ class StockMember:
         """Raises: InputError for a model without a link."""
         if self.wrapped is None:
             raise not_calibrated(self.name)
-        scores, truncated = self.scores(job)
+        scores, truncated, shortened = self._read(job)
         failed = ~np.isfinite(scores.margin)
         log_probs = np.tile(np.log(np.clip(self.wrapped.prior, 1e-6, None)), (len(failed), 1))
         log_probs[~failed] = self.wrapped.link.log_probs(scores.margin[~failed])
-        self.first_error = "its reward is not a number" if failed.any() else None
-        return MemberPrediction(log_probs, failed, np.zeros(len(failed), dtype=bool), truncated, scores)
+        reason = "the time limit was reached" if job.deadline.is_over else "its reward is not a number"
+        self.first_error = reason if failed.any() else None
+        return MemberPrediction(log_probs, failed, shortened & ~failed, truncated, scores)
 
     def scores(self, job: Job) -> "tuple[BattleScores, np.ndarray]":
         """Rewards of both responses, in the model's own unit, and bool [n]: battles of which a text was cut."""
-        from reward_model.model.margins import BattleScores
-        from reward_model.tokens.sequences import distinct_sequences
-
-        # Both responses of a battle, each distinct text once.
-        sequences = distinct_sequences(job.battles, encoding_named("separate"), both_orders=False)
-        texts = sequences.texts(job.battles, np.arange(len(sequences)))
-        rewards, cut = self._loaded().rewards(
-            [prompt for prompt, *_ in texts], [first for _, first, _ in texts], progress=job.progress
-        )
-        a, b = (rewards[sequences.of_battle[:, side]] for side in (0, 1))
-        tie_strength = 0.0 if self.wrapped is None else self.wrapped.link.tie_strength
-        return BattleScores(a, b, np.full(len(a), tie_strength)), np.asarray(cut[sequences.of_battle].any(axis=1))
+        return self._read(job)[:2]
 
     def work(self, job: Job) -> None:
-        """Nothing: the main process scores all."""
+        self._read(job)
+
+    def _read(self, job: Job) -> "tuple[BattleScores, np.ndarray, np.ndarray]":
+        """Reads the battles with the processes of the team: `scores`, and bool [n]: shortened for want of time.
+
+        The main process returns what all have read. Another one returns nothing of use, and has done its share.
+        """
+        from reward_model.model.margins import BattleScores
+        from reward_model.predict.shard_loop import joined, plan_shards
+        from reward_model.predict.shard_store import SHARD_FORMAT, ShardStore
+        from reward_model.predict.stock_shards import StockShards
+        from reward_model.tokens.sequences import distinct_sequences
+
+        if self.wrapped is not None:
+            self.wrapped.reference.check_same(self.source)
+        # Both responses of a battle, each distinct text once.
+        sequences = distinct_sequences(job.battles, encoding_named("separate"), both_orders=False)
+        shards, store = plan_shards(sequences), None
+        if job.folder is not None and self.wrapped is not None:
+            load, reference = self.options.load, self.wrapped.reference
+            of_model = (self.source, self.revision, sorted(reference.files.items()))
+            reading = (SHARD_FORMAT, load.dtype, self.options.max_length)
+            key = fingerprint(
+                stock=of_model, reading=reading, texts=sequences.fingerprint, shards=list(map(len, shards))
+            )
+            store = ShardStore(job.folder / key)
+        progress = job.progress and job.team.is_main
+        loop = StockShards(job.battles, sequences, shards, self._loaded, store, job.deadline, progress, job.check)
+        own = job.team.share(len(shards))
+        others = [number for number in range(len(shards)) if number not in own] if job.team.is_main else []
+        values, cut, shortened = joined(sequences, shards, loop.run(own, others))
+        if job.others_follow and self._scorer is not None and self._scorer.model.device.type != "cpu":
+            self._scorer = None
+        a, b = values[:, 0, 0].astype(np.float64), values[:, 1, 0].astype(np.float64)
+        tie_strength = 0.0 if self.wrapped is None else self.wrapped.link.tie_strength
+        return BattleScores(a, b, np.full(len(a), tie_strength)), cut, shortened
 
     def _loaded(self) -> "StockScorer":
         from reward_model.predict.stock_rewards import StockScorer
 
         if self._scorer is None:
-            if self.wrapped is not None:
-                self.wrapped.reference.check_same(self.source)
             load = self.options.load
             self._scorer = StockScorer(
                 self.source,

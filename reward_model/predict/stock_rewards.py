@@ -8,13 +8,12 @@ Source: https://huggingface.co/docs/transformers/chat_templating, and the cards 
 reward-model-deberta-v3-large-v2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from arena_data.transcripts.rendering import Turns, conversation, plain_text
@@ -75,18 +74,31 @@ class StockScorer:
                 "chat_template.jinja beside it"
             )
 
-    def rewards(
-        self, prompts: Sequence[Turns], responses: Sequence[Turns], *, progress: bool = False
-    ) -> tuple[FloatArray, np.ndarray]:
+    def rewards(self, prompts: Sequence[Turns], responses: Sequence[Turns]) -> tuple[FloatArray, np.ndarray]:
         """float64 [n], the logits, and bool [n], whether the conversation was cut."""
-        encoded = [self._encoded(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
-        lengths = np.array([len(inputs["input_ids"]) for inputs, _ in encoded], dtype=np.int64)
-        rewards = np.empty(len(encoded))
-        with tqdm(total=len(encoded), desc="Rewards", unit="text", disable=not progress) as bar:
-            for batch in self._batches(lengths):
-                rewards[batch] = self._scored([encoded[row][0] for row in batch])
-                bar.update(len(batch))
-        return rewards, np.array([cut for _, cut in encoded], dtype=bool)
+        inputs, cut = self.encode(prompts, responses)
+        return self.score(inputs), cut > 0
+
+    def encode(
+        self, prompts: Sequence[Turns], responses: Sequence[Turns], max_length: int | None = None
+    ) -> tuple[list[dict[str, list[int]]], np.ndarray]:
+        """The model's inputs, and int64 [n], the tokens of each conversation that were cut.
+
+        Args:
+            max_length: tokens that a conversation is cut to; `self.max_length` if None.
+        """
+        pairs = zip(prompts, responses, strict=True)
+        encoded = [self._encoded(prompt, response, max_length or self.max_length) for prompt, response in pairs]
+        return [inputs for inputs, _ in encoded], np.array([cut for _, cut in encoded], dtype=np.int64)
+
+    def score(self, inputs: Sequence[dict[str, list[int]]], check: Callable[[], None] | None = None) -> FloatArray:
+        """float64 [n], the logits. check: called before each batch, if given; what it raises ends the loop."""
+        rewards = np.empty(len(inputs))
+        for batch in self._batches(np.array([len(row["input_ids"]) for row in inputs], dtype=np.int64)):
+            if check is not None:
+                check()
+            rewards[batch] = self._scored([inputs[row] for row in batch])
+        return rewards
 
     def _limit(self, wanted: int | None) -> int | None:
         config = self.model.config.get_text_config()
@@ -97,8 +109,8 @@ class StockScorer:
         ]
         return min(known, default=None)
 
-    def _encoded(self, prompt: Turns, response: Turns) -> tuple[dict[str, list[int]], bool]:
-        """The model's inputs, and whether they were cut."""
+    def _encoded(self, prompt: Turns, response: Turns, max_length: int | None) -> tuple[dict[str, list[int]], int]:
+        """The model's inputs, and the tokens that were cut."""
         messages = conversation(prompt, response)
         if self.tokenizer.chat_template:
             texts = [self.tokenizer.apply_chat_template(messages, tokenize=False)]
@@ -108,9 +120,9 @@ class StockScorer:
         # A template writes its special tokens itself; a pair's are the tokenizer's.
         options = {"add_special_tokens": len(texts) == 2, "verbose": False}
         inputs = self.tokenizer(*texts, **options)
-        if self.max_length is None or len(inputs["input_ids"]) <= self.max_length:
-            return dict(inputs), False
-        return dict(self.tokenizer(*texts, truncation=True, max_length=self.max_length, **options)), True
+        if max_length is None or (tokens := len(inputs["input_ids"])) <= max_length:
+            return dict(inputs), 0
+        return dict(self.tokenizer(*texts, truncation=True, max_length=max_length, **options)), tokens - max_length
 
     def _batches(self, lengths: np.ndarray) -> list[np.ndarray]:
         """Rows of like lengths, longest first, so that what is too large fails at once."""

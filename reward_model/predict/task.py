@@ -7,6 +7,7 @@ from pathlib import Path
 import datasets
 import psutil
 
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.loading import load_battles
 from reward_model.errors import one_line
@@ -32,6 +33,7 @@ class PredictionTask:
         seconds: the time limit, from `started` on the monotonic clock; None for no limit.
         started: seconds on the monotonic clock.
         progress: whether the main process shows bars.
+        limits: sizes beyond which a file of battles is refused.
     """
 
     inputs: list[str]
@@ -43,6 +45,7 @@ class PredictionTask:
     seconds: float | None = None
     started: float | None = None
     progress: bool = False
+    limits: Limits = LIMITS
 
     def open(self, device: str | None = None) -> Predictor:
         """Reads what the members' settings say; loads no model.
@@ -83,7 +86,8 @@ def work(team: Team, task: PredictionTask) -> None:
     """This process's share of the shards. Ends early where the main process has written the submission meanwhile."""
     if _is_done(team, task):
         return
-    predictor, job = task.begin(load_battles(task.inputs, labels="optional"), team)
+    battles = load_battles(task.inputs, labels="optional", limits=task.limits)
+    predictor, job = task.begin(battles, team)
     try:
         predictor.work(job)
     except WorkRemoved:

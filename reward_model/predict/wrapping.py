@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.file_io import check_output_folder
 from arena_data.loading import local_files
@@ -18,7 +19,9 @@ from reward_model.run_directory.stock import StockReference, read_wrapped, write
 _FOREIGN = {CONFIG: "a run", BASELINE: "a baseline", BLEND: "a blend", "config.json": "a model"}
 
 
-def wrap_stock(model: str, labelled: str, output: str | os.PathLike[str], options: MemberOptions) -> TieLinkFit:
+def wrap_stock(
+    model: str, labelled: str, output: str | os.PathLike[str], options: MemberOptions, limits: Limits = LIMITS
+) -> TieLinkFit:
     """Fits a tie link to the model's rewards of the battles and writes the directory.
 
     Args:
@@ -26,6 +29,7 @@ def wrap_stock(model: str, labelled: str, output: str | os.PathLike[str], option
         labelled: battles with verdicts, which the model has not been trained on.
         output: directory to write.
         options: how the model is loaded.
+        limits: sizes beyond which a file of battles is refused.
 
     Raises: InputError or ModelError, one line, for what is not there, is no stock reward model, or has no verdicts.
     """
@@ -39,7 +43,7 @@ def wrap_stock(model: str, labelled: str, output: str | os.PathLike[str], option
         reference = StockReference.of(model)
         member = StockMember(model, None, options)
         member.revision = reference.revision
-    rows = read_labelled(labelled)
+    rows = read_labelled(labelled, limits)
     if rows.battles is None:
         raise InputError("has no texts", file=labelled, expected="labelled battles, with prompt and responses")
     differences = member.scores(Job(rows.battles, progress=True))[0].margin

@@ -14,18 +14,30 @@ from typing import Any
 
 from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_atomically, write_bytes_atomically, write_json
+from reward_model.audit.card import model_fingerprint
 from reward_model.run_directory.model_card import CardDetails, model_card, shown_name
 from reward_model.run_directory.reading import RunDirectory, is_complete
-from reward_model.run_directory.settings import BIAS, CALIBRATION, CARD, CONFIG, CURVES, METRICS, RELIABILITY, STYLE
+from reward_model.run_directory.settings import (
+    AUDIT,
+    AUDIT_PAGE,
+    BIAS,
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    CURVES,
+    METRICS,
+    RELIABILITY,
+    STYLE,
+)
 
 PUBLISHED = (
     *("adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors"),
     *("model.safetensors.index.json", "model-?????-of-?????.safetensors"),
-    *(CONFIG, STYLE, CALIBRATION, METRICS, CARD, CURVES, RELIABILITY, BIAS),
+    *(CONFIG, STYLE, CALIBRATION, METRICS, CARD, CURVES, RELIABILITY, BIAS, AUDIT, AUDIT_PAGE),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
     *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
 )
-_WRITTEN_ANEW = (CARD, CONFIG, "adapter_config.json", RELIABILITY, BIAS)
+_WRITTEN_ANEW = (CARD, CONFIG, "adapter_config.json", RELIABILITY, BIAS, AUDIT, AUDIT_PAGE)
 # Where Transformers and PEFT note the directory that something was loaded from.
 _PATH_KEYS = ("_name_or_path", "name_or_path", "base_model_name_or_path")
 
@@ -67,13 +79,33 @@ def stage(run: RunDirectory, folder: Path, *, base_model: str | None, details: C
         for name, draw in PICTURES.items():
             if picture := draw(dict(details.report)):
                 write_bytes_atomically(folder / name, picture)
+    audit_lines = _place_audit(run.directory, folder)
     pictures = {path.name for path in folder.iterdir() if path.suffix == ".png"}
     write_atomically(folder / CARD, model_card(config, run.calibration, run.metrics, pictures, details))
     _check_paths(folder, (str(run.directory.resolve()), os.getcwd(), os.path.expanduser("~"), named))
     if base == named or base_model:
-        return []
+        return audit_lines
     fix = " Others need --base_model to load the adapter." if config.model_type == "adapter" else ""
-    return [f"the backbone {named!r} is a directory here, and is called {base!r} there; give its Hub id.{fix}"]
+    return [
+        f"the backbone {named!r} is a directory here, and is called {base!r} there; give its Hub id.{fix}",
+        *audit_lines,
+    ]
+
+
+def _place_audit(directory: Path, folder: Path) -> list[str]:
+    """The audit's card and its page, where there are any; the card with the hash of the files as published.
+
+    Returns: a line where they are of other files than these, and stay behind.
+    """
+    if not (directory / AUDIT).is_file():
+        return []
+    card = read_json(directory / AUDIT, json_object)
+    if card.get("files") != model_fingerprint(directory):
+        return [f"{AUDIT} is of other files than these and is left out; audit the run again"]
+    write_json(folder / AUDIT, card | {"files": model_fingerprint(folder)})
+    if (directory / AUDIT_PAGE).is_file():
+        _place(directory / AUDIT_PAGE, folder / AUDIT_PAGE)
+    return []
 
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from arena_data.arguments import suggestion
+from arena_data.containers.limits import LIMITS, Limits
 from arena_data.errors import InputError
 from arena_data.splits.extra_battles import read_extra_battles
 from reward_model.model.source_offsets import SourceInputs
@@ -83,7 +84,7 @@ class ExtraBattles:
 
 
 def read_sources(
-    extra_file: Sequence[str], parts: Mapping[str, datasets.Dataset], *, grades: bool
+    extra_file: Sequence[str], parts: Mapping[str, datasets.Dataset], *, grades: bool, limits: Limits = LIMITS
 ) -> tuple[Sources, ExtraBattles | None]:
     """The sources of a run and the battles of the other ones; None without `extra_file`.
 
@@ -91,6 +92,7 @@ def read_sources(
         extra_file: files, globs or Hub ids of labelled battles.
         parts: `train`, `validation` and `calibration`.
         grades: train on how clear a win is, where battles are graded.
+        limits: sizes beyond which a file is refused.
 
     Raises: InputError for input that cannot be read.
     """
@@ -98,7 +100,7 @@ def read_sources(
     own = [strength for part in parts.values() for strength in part["strength"]]
     if not extra_file:
         return Sources(scales=(scale_of(own) if grades else (),)), None
-    battles, kept = read_extra_battles(extra_file, parts["validation"], parts["calibration"])
+    battles, kept = read_extra_battles(extra_file, parts["validation"], parts["calibration"], limits=limits)
     names = tuple(dict.fromkeys(battles["source"]))
     source = np.array([names.index(name) + 1 for name in battles["source"]], dtype=np.int64)
     ties = np.bincount(source, weights=verdicts_of(battles)[:, 2], minlength=len(names) + 1)[1:]

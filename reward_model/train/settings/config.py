@@ -25,6 +25,7 @@ class DataArguments:
         calibration_share: share of the other prompts that only the calibration is fitted on.
         max_train_battles: read at most this many battles, the first ones, for a quick look (default: all).
         split_seed: seed of the split by prompt.
+        read_limits: bounds of what is read, NAME=SIZE each, such as cell=64MiB (default: those of `Limits`).
     """
 
     train_file: list[str] = field(default_factory=list)
@@ -38,6 +39,7 @@ class DataArguments:
     calibration_share: float = 0.1
     max_train_battles: int | None = None
     split_seed: int = 0
+    read_limits: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -95,8 +95,8 @@ def settings_of(
     unread = WITHOUT_WEIGHT if config.load_best_model_at_end else WITHOUT_WEIGHT | {*WEIGHT_BY_BEST}
     plugin = config.deepspeed_plugin
     settings = {
-        # Files count by their battles, wherever they lie.
-        "data": {name: value for name, value in asdict(data).items() if name not in FILES},
+        # Files count by their battles, wherever they lie and within whatever bounds they are read.
+        "data": {name: value for name, value in asdict(data).items() if name not in (*FILES, "read_limits")},
         "model": asdict(model) | {"model_name_or_path": backbone_identity(model)},
         "trainer": {field.name: getattr(config, field.name) for field in fields(config) if field.name not in unread}
         | {"init_from": None if config.init_from is None else model_identity(config.init_from)},

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,28 @@ def test_a_configuration_of_endless_layers_is_refused_at_once(field: str, tmp_pa
     set_field(folder / "config.json", **{field: 10**29})
     with pytest.raises(ModelError, match=f"config.json: {field} is 1000.*more than any model has"):
         head_names(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("hidden_size", 1 << 20, "parameters, and the weights hold"),
+        ("vocab_size", 1 << 34, "parameters, and the weights hold"),
+        ("intermediate_size", 1 << 34, "parameters, and the weights hold"),
+        ("num_hidden_layers", 90_000, "90,000 layers, and the weights hold"),
+    ],
+)
+def test_a_model_far_larger_than_its_weights_is_refused_before_it_takes_memory(
+    field: str, value: int, said: str, tmp_path: Path
+) -> None:
+    folder = write_backbone(tmp_path / "backbone")
+    set_field(folder / "config.json", **{field: value})
+    arguments = ModelConfig(model_name_or_path=str(folder))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError, match=said) as refusal:
+        load_model(arguments, load_tokenizer(str(folder)), style_features=0, tie_bias=0.0)
+    assert "\n" not in str(refusal.value) and "do not belong together" in str(refusal.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig
 from trl import ModelConfig
 
 from reward_model.__main__ import main
+from reward_model.errors import ModelError
+from reward_model.model.quantised import NF4, NF4_DOUBLE
 from reward_model.plan import plan as planning
 from reward_model.plan.engines import ENGINES, held
-from reward_model.plan.footprint import NF4, NF4_DOUBLE, Footprint, _meta_model, footprint
+from reward_model.plan.footprint import Footprint, _meta_model, footprint
 from reward_model.plan.known_backbones import backbone_config
 
 LORA: dict[str, Any] = {"use_peft": True, "lora_task_type": "SEQ_CLS"}
@@ -101,6 +103,33 @@ def test_quantised_weights_leave_embeddings_and_score_layer_as_they_are() -> Non
     assert counted.frozen_bytes == pytest.approx(
         NF4_DOUBLE * counted.matrix + 2 * (counted.embedding + 13 * 64) + 4 * 2 * head, rel=0.02
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "each"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 32}, 0.5 + 2.5 / 32),
+        ({"quant_method": "awq", "bits": 4, "group_size": 16}, 0.5 + 2.5 / 16),
+        ({"quant_method": "gptq", "bits": 8, "group_size": -1}, 1.0),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_use_double_quant": True}, NF4_DOUBLE),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, 1.0),
+    ],
+)
+def test_weights_that_are_quantised_already_count_as_they_lie_in_memory(said: dict[str, Any], each: float) -> None:
+    config = LlamaConfig(**TINY.to_dict() | {"quantization_config": said, "hidden_size": 256, "intermediate_size": 512})
+    counted = count(config, ModelConfig(**LORA, dtype="bfloat16"))
+    rest = 2 * (counted.embedding + 13 * 256 + 256)
+    assert counted.frozen_bytes - rest == pytest.approx(each * counted.matrix, rel=0.05)
+
+
+def test_quantised_weights_that_cannot_be_trained_are_refused() -> None:
+    packed = {"quantization_config": {"quant_method": "compressed-tensors"}}
+    for said, arguments in (
+        (packed, ModelConfig(**LORA)),
+        ({"quantization_config": {"quant_method": "gptq"}}, ModelConfig()),
+    ):
+        with pytest.raises(ModelError, match=r"for prediction only|add --use_peft"):
+            count(LlamaConfig(**TINY.to_dict() | said), arguments)
 
 
 def test_activations_grow_with_tokens_and_layers_and_shrink_with_checkpointing() -> None:

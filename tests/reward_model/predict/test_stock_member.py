@@ -23,8 +23,10 @@ from reward_model.__main__ import main
 from reward_model.api import RewardModel
 from reward_model.cli import predict
 from reward_model.errors import ModelError
+from reward_model.predict.deadline import Deadline
 from reward_model.predict.member import Job, MemberOptions
 from reward_model.predict.open_member import open_judge, open_member
+from reward_model.predict.processes import Team
 from reward_model.predict.stock_member import StockMember
 from reward_model.predict.stock_rewards import StockScorer
 from reward_model.publish.export import export
@@ -125,6 +127,40 @@ def test_wrapped_it_is_a_swap_exact_member_and_predicts_offline(
     other = stock_llama(tmp_path / "other", rms_norm_eps=0.5)
     assert predict.main(["--model", str(wrapped), *flags, "--base_model", str(other)]) == 2
     assert "calibrate it again" in capsys.readouterr().err
+
+
+def test_it_shares_its_work_goes_on_from_shards_and_keeps_to_a_time_limit(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapped, sample = tmp_path / "wrapped", write_sample(tmp_path / "sample.csv", 24)
+    assert main(["calibrate", str(llama), "--input", sample, "--output", str(wrapped), "--device", "cpu"]) == 0
+    monkeypatch.setattr("reward_model.predict.shard_loop.SHARD_SEQUENCES", 8)
+    battles = load_battles(sample)
+    alone = open_member(str(wrapped), OPTIONS).predict(Job(battles))
+    # The other process does its share and no more; the first one takes it over, and what is left if that process is dead.
+    shards, read = tmp_path / "shards", []
+    shards.mkdir()
+    score = StockScorer.score
+    monkeypatch.setattr(
+        StockScorer, "score", lambda self, inputs, check: read.append(len(inputs)) or score(self, inputs, check)
+    )
+    open_member(str(wrapped), OPTIONS).work(Job(battles, Team(1, 2), shards))
+    assert max(read) == 8 and len(read) == len(list(shards.rglob("*.safetensors"))) > 1
+    others = len(read)
+    first = open_member(str(wrapped), OPTIONS).predict(Job(battles, Team(0, 2), shards))
+    assert len(read) - others == len(list(shards.rglob("*.safetensors"))) - others
+    np.testing.assert_allclose(first.log_probs, alone.log_probs, atol=1e-5)
+    done = len(read)
+    again = open_member(str(wrapped), OPTIONS).predict(Job(battles, folder=shards))
+    assert len(read) == done
+    np.testing.assert_array_equal(again.log_probs, first.log_probs)
+    # Time: none left, and little left.
+    over = open_member(str(wrapped), OPTIONS).predict(Job(battles, deadline=Deadline(0.0)))
+    assert over.failed.all()
+    clock = iter(range(10_000))
+    slow = Deadline(12.0, clock=lambda: float(next(clock)))
+    hurried = open_member(str(wrapped), OPTIONS).predict(Job(battles, deadline=slow))
+    assert hurried.shortened.any() and not alone.shortened.any()
 
 
 def test_unwrapped_it_has_rewards_and_no_probabilities(
