@@ -18,7 +18,7 @@ setup: .venv/.setup
 	touch $@
 
 # Battles explained and split, MiniLM trained on one part, judged on the other. Other battles start a new run; the old one
-# is removed only once the new battles have been read.
+# is removed only once the new battles have been read. Without a launcher, which would give a CPU's process one thread.
 export DATA
 demo: .venv/.setup
 	mkdir -p runs/.demo
@@ -26,8 +26,8 @@ demo: .venv/.setup
 	cmp -s runs/.demo/battles/train.jsonl runs/demo/battles/train.jsonl || rm -rf runs/demo
 	mkdir -p runs/demo && rm -rf runs/demo/battles runs/demo/battles.html && mv runs/.demo/battles runs/.demo/battles.html runs/demo
 	$(BIN)/python -m reward_model weights minilm
-	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no train_reward.py \
-		--config recipes/minilm_cpu.yaml --train_file runs/demo/battles/train.jsonl --output_dir runs/demo
+	$(BIN)/python train_reward.py --config recipes/minilm_cpu.yaml --train_file runs/demo/battles/train.jsonl \
+		--output_dir runs/demo
 	$(BIN)/python predict.py --model runs/demo --input runs/demo/battles/test.jsonl \
 		--output runs/demo/submission.csv --report runs/demo/report.html --offline
 	@echo "Open runs/demo/battles.html, runs/demo/curves.png and runs/demo/report.html"

@@ -1,4 +1,4 @@
-"""Trains a tie-aware reward model from battles: `accelerate launch train_reward.py --config recipes/minilm_cpu.yaml`.
+"""Trains a tie-aware reward model from battles: `python train_reward.py --config recipes/minilm_cpu.yaml`.
 
 The stages of a run are in `reward_model/cli/train.py`; the same command is `arena-reward train`.
 """

@@ -66,7 +66,12 @@ def section_of(question: Question, bench: Bench) -> str:
         cost = sum(seconds) / len(seconds)
         cells = [name, interval(losses, first.groups), against, verdict, f"{cost:,.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
-    told = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in answers.items() if names)
+    told = "; ".join(
+        # The table names them; their list can be long.
+        f"{verdict}: {', '.join(names) if verdict != UNDECIDED else len(names)}"
+        for verdict, names in answers.items()
+        if names
+    )
     seeds = len(question.seeds)
     lines += [
         "",

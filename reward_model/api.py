@@ -21,6 +21,7 @@ import numpy.typing as npt
 from arena_data.errors import InputError
 from arena_data.reading.cleaning import Text
 from reward_model.baselines.base import is_baseline
+from reward_model.hub_names import means_folder
 from reward_model.predict.text_scorer import STYLE_ALONE, Errors, TextScorer
 from reward_model.pretrained.judges import JUDGES, judge_folder
 
@@ -227,7 +228,7 @@ def _directory(name: str | os.PathLike[str], revision: str | None, token: str | 
     if os.path.isdir(name):
         return Path(name)
     text = os.fspath(name)
-    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+    if text.count("/") != 1 or means_folder(text):
         raise InputError(
             "no such run directory",
             file=text,

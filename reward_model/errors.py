@@ -10,6 +10,7 @@ EXTRAS = {
     "trl": ("training", "train"),
     "accelerate": ("training", "train"),
     "evaluate": ("a metric module", "train"),
+    "rich": ("training", "train"),
     "tensorboard": ("logging to TensorBoard", "train"),
     "deepspeed": ("sharding with ZeRO", "deepspeed"),
     "bitsandbytes": ("loading in 4 or 8 bits", "quantization"),

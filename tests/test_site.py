@@ -4,10 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.helpers.accessibility import look_at, open_browser
+from tests.helpers.browser import CHROMIUM
 from tests.helpers.prose import ROOT
 
 # Attributes by which a browser loads something by itself; a link that a reader follows is none.
@@ -31,6 +35,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as opened:
+        yield opened
+
+
 def test_every_page_of_docs_is_in_the_site(site: Path) -> None:
     assert {page.with_suffix(".html").name for page in (ROOT / "docs").glob("*.md")} <= {
         p.name for p in site.glob("*.html")
@@ -48,6 +58,14 @@ def test_no_page_loads_anything_from_another_machine(site: Path) -> None:
 def test_no_page_is_heavy(site: Path) -> None:
     heavy = {page.name: page.stat().st_size for page in site.rglob("*.html") if page.stat().st_size > MOST_BYTES}
     assert not heavy
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@pytest.mark.parametrize("name", ["index", "reference", "report"])
+def test_a_page_keeps_nobody_out_and_asks_nobody(name: str, site: Path, browser: Any) -> None:
+    look = look_at(browser, (site / f"{name}.html").as_uri())
+    assert not look.findings, "\n".join(look.findings)
+    assert not look.elsewhere
 
 
 def test_the_python_page_shows_what_a_function_takes(site: Path) -> None:

@@ -157,7 +157,7 @@ def text_of(rows: list[Row], folds: dict[str, Folds], picture: str, num_folds: i
         "count in the size. A blend costs as much as its members together. The systems:",
         "",
     ]
-    lines += [f"- `{row.name}`: {row.about}" for row in rows]
+    lines += [f"- `{row.name}`: {row.about}." for row in rows]
     lines += ["", *maps_table(rows, folds), "## Published figures", ""]
     lines += [
         "These figures are for the whole competition: other battles, and 30 to 50 times as many to learn from. Do not "

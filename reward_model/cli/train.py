@@ -1,4 +1,4 @@
-"""Trains a tie-aware reward model from battles: `accelerate launch train_reward.py --config recipes/minilm_cpu.yaml`.
+"""Trains a tie-aware reward model from battles: `python train_reward.py --config recipes/minilm_cpu.yaml`.
 
 Any flag overrides the recipe. Started again with the same output directory it goes on from its last whole checkpoint.
 With `--folds 5` it trains five times, each time without a fifth of the prompts.
@@ -24,6 +24,7 @@ from arena_data.file_io import check_folder
 from arena_data.reading.cleaning import oddity_lines
 from arena_data.splits.training_parts import read_training_battles, read_training_split, split_by_judge
 from arena_data.transcripts.model_names import names_missing
+from reward_model.cli.console.training_summary import print_summary
 from reward_model.errors import ModelError
 from reward_model.publish.push import push_run
 from reward_model.quiet import quiet_libraries
@@ -184,12 +185,7 @@ def train_run(data: DataArguments, config: Any, model_arguments: Any) -> None:
     style_log_loss = None if run.style_fit is None else run.style_fit.log_loss
     metrics = finish_run(run.trainer, run.data, model_arguments, sources, style_log_loss)
     if run.trainer.is_world_process_zero():
-        ends = metrics["intervals"].get("log_loss")  # none where there are too few prompts
-        interval = f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
-        print(
-            f"validation log loss {metrics['log_loss']:.4f}{interval}, accuracy {metrics['accuracy']:.3f}"
-            f" (class prior {metrics['class_prior_log_loss']:.4f}); run in {config.output_dir}"
-        )
+        print_summary(metrics, str(config.output_dir))
         if warning := doubt(metrics):
             print(warning)
 

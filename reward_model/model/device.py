@@ -133,6 +133,7 @@ def keep_one_device(arguments: Any) -> None:
     if gpus > 1:
         arguments._n_gpu = 1
         print(
-            f"training on one of {gpus} GPUs; to use all: accelerate launch --num_processes {gpus} train_reward.py …",
+            f"training on one of {gpus} GPUs; to use all: accelerate launch --config_file ds_configs/ddp.yaml "
+            f"--num_processes {gpus} train_reward.py …",
             file=sys.stderr,
         )

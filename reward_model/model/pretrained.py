@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.modeling_utils import set_quantized_state
 
 from reward_model.errors import ModelError
+from reward_model.hub_names import check_model_there
 from reward_model.model.quantised import keep_whole, quantisation_method, without_bars
 from reward_model.model.score_layer import head_module_names
 from reward_model.quiet import quiet_transformers
@@ -84,8 +85,10 @@ def load_pretrained(kind: Any, name: str | os.PathLike[str], *, new: Collection[
 def load_config(name: str | os.PathLike[str], **options: Any) -> Any:
     """A model's configuration; no code of its repository is run.
 
-    Raises: ModelError for a number that no model has, of which a layer each would be built; Transformers' own errors.
+    Raises: ModelError for a folder that is not there, and for a number that no model has, of which a layer each would be
+        built; Transformers' own errors.
     """
+    check_model_there(name)
     config = AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
     waiting = [("", config.to_dict())]
     while waiting:

@@ -14,6 +14,7 @@ from arena_data.errors import InputError
 from arena_data.file_io import content_hash, json_object, read_json, write_json
 from reward_model.calibration.tie_link_fit import TieLinkFit
 from reward_model.errors import ModelError, one_line
+from reward_model.hub_names import means_folder
 from reward_model.run_directory.settings import BASELINE, BLEND, CONFIG, STOCK
 
 _CALIBRATE = "arena-reward calibrate {} --input labelled.csv --output D"
@@ -69,7 +70,7 @@ def is_stock_directory(path: str | os.PathLike[str]) -> bool:
 
 
 def looks_like_hub_id(name: str) -> bool:
-    return not os.path.exists(name) and name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    return not os.path.exists(name) and name.count("/") == 1 and not means_folder(name)
 
 
 def not_calibrated(name: str) -> InputError:

@@ -12,6 +12,7 @@ from datetime import datetime
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from reward_model.errors import ModelError, one_line
+from reward_model.hub_names import check_model_there
 from reward_model.tokens.bounded_templates import bound_templates
 
 FIXED_DATE = datetime(2024, 7, 26)
@@ -54,6 +55,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Raises: ModelError where there is none, it is not a fast one, or it can have no pad token."""
+    check_model_there(name)
     bound_templates()
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from accelerate.commands import launch
 from accelerate.commands.config.config_args import load_config_from_file
 from trl import ModelConfig, TrlParser
 
 from reward_model.plan import plan as planning
 from reward_model.train.settings.config import DataArguments, TieRewardConfig
+from tests.helpers.markdown_commands import steps
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -71,6 +73,30 @@ def test_accelerate_reads_its_configurations(launcher: Path) -> None:
     if deepspeed:
         stage = json.loads((ROOT / deepspeed["deepspeed_config_file"]).read_text())["zero_optimization"]["stage"]
         assert launcher.stem == f"zero{stage}"
+
+
+def launches() -> list[str]:
+    """Every `accelerate launch` of pages and recipes that a person can give as it stands."""
+    pages = [ROOT / "README.md", ROOT / "ds_configs" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    lines = [step.text for page in pages for step in steps(page.read_text("utf-8"))]
+    lines += [line for recipe in RECIPES for line in comment(recipe).splitlines()]
+    return sorted({" ".join(line.split()) for line in lines if line.startswith("accelerate launch")})
+
+
+def test_no_command_is_answered_by_accelerates_block_of_warnings(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(launch, "default_config_file", "absent")  # a reader may have none
+
+    def answer(command: str) -> str:
+        caplog.clear()
+        launch._validate_launch_command(launch.launch_command_parser().parse_args(shlex.split(command)[2:]))
+        return caplog.text
+
+    assert len(launches()) > 10
+    assert [command for command in launches() if answer(command)] == []
+    assert "had defaults used instead" in answer("accelerate launch train_reward.py")  # the check can fail
 
 
 def test_every_configuration_has_its_row() -> None:

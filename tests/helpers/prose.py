@@ -8,19 +8,24 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _FENCED = re.compile(r"^ *```.*?^ *```[^\n]*$", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
+_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_ITEM = re.compile(r"^ *(?:[-*]|\d+\.) +")
+_LABEL = re.compile(r"^ *- \*\*")  # "- **Command**: …": what stands before it has ended
 _CODE = re.compile(r"`[^`]*`")
-# A new list item, heading or table row starts a new text, also without an empty line before it.
-_NEW_TEXT = re.compile(r"^ *([-*] |\d+\. |#|\||>)")
-_END = re.compile(r"(?<=[.?!])[)*\"]*\s+(?=[A-Z0-9`*(\"\[])")
+_CELL = re.compile(r"(?<!\\)\|")
+_END = re.compile(r"(?<=[.?!])[)*\"]*\s+(?=[A-Z0-9`*(\"\[-])")
 _FILE = re.compile(r"(?<![\w/.-])(?:reward_model|arena_data|benchmarks|experiments|tests)(?:/[\w.-]+)*/[\w-]+\.\w+")
 _MODULE = re.compile(r"(?<![\w/.-])(?:reward_model|arena_data|benchmarks|experiments)(?:\.[A-Za-z_]\w*)+")
 
 
 def sentences(markdown: str) -> list[str]:
-    """Every sentence outside code blocks, tables and headings. A piece of inline code is one word, a link is its text."""
-    return [sentence for text in _texts(markdown) for sentence in _END.split(text) if sentence.strip()]
+    """Every sentence outside code blocks and headings: of paragraphs, lists, table cells and pictures' alternative texts.
+
+    The words of inline code count, but a command with its flags is one word, and a link is its text. An item of a list that
+    no full stop ends goes on in the next.
+    """
+    return [sentence for text in _texts(markdown) for sentence in _END.split(text) if words(sentence)]
 
 
 def words(sentence: str) -> int:
@@ -29,18 +34,25 @@ def words(sentence: str) -> int:
 
 
 def _texts(markdown: str) -> Iterator[str]:
-    """Paragraphs and list items, each on one line."""
-    plain = _CODE.sub("`code`", _LINK.sub(r"\1", _IMAGE.sub("", _COMMENT.sub("", _FENCED.sub("", markdown)))))
+    """Paragraphs, lists, table cells and alternative texts, each on one line."""
+    plain = _COMMENT.sub("", _FENCED.sub("", markdown))
+    yield from _IMAGE.findall(plain)
+    plain = _CODE.sub(
+        lambda code: "`command`" if " --" in code[0] else code[0], _LINK.sub(r"\1", _IMAGE.sub("", plain))
+    )
     for block in re.split(r"\n\s*\n", plain):
         if block.lstrip("\n").startswith("    "):
             continue
         text: list[str] = []
         for line in block.splitlines():
-            if _NEW_TEXT.match(line):
+            if line.lstrip().startswith("|"):
+                yield from (cell.strip() for cell in _CELL.split(line))
+                continue
+            if line.startswith("#") or _LABEL.match(line):
                 yield " ".join(text)
                 text = []
-            if not line.lstrip().startswith(("|", "#")):
-                text.append(re.sub(r"^ *([-*]|\d+\.) +", "", line).strip())
+            if not line.startswith("#"):
+                text.append(_ITEM.sub("", line).strip())
         yield " ".join(text)
 
 

@@ -30,7 +30,7 @@ stopped it.
 | command | what it does |
 | --- | --- |
 """
-_THEIRS = "flags of TRL and Transformers"
+THEIRS = "flags of TRL and Transformers"
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def command_of(module: Any, name: str, summary: str) -> Command:
         ours = sorted((action for action in actions if action.dest in own), key=lambda action: action.dest != "config")
         theirs = [action for action in actions if action.dest not in own]
         groups = [Group(title="flags of this project", flags=flags_of(ours))]
-        groups.append(Group(title=_THEIRS, flags=flags_of(theirs)))
+        groups.append(Group(title=THEIRS, flags=flags_of(theirs)))
     if name == "baseline":
         for kind in KINDS:
             options = module.parser(kind)._action_groups[-1]
@@ -127,7 +127,7 @@ def section(name: str, command: Command) -> str:
     """One command: usage, then a table a group of flags."""
     parts = [f"\n## {name}\n\n{sentence(command['summary'])}\n\n    {command['usage']}\n"]
     for group in command["groups"]:
-        if group["title"] == _THEIRS and name != "train":
+        if group["title"] == THEIRS and name != "train":
             parts.append("\nThe flags of TRL and Transformers that [train](#train) takes are taken too.\n")
             continue
         if group["title"] != "flags":

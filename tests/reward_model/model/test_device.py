@@ -81,7 +81,11 @@ def test_one_process_never_splits_batches_over_several_gpus(
     keep_one_device(arguments)
     assert arguments.n_gpu == 1 and arguments.train_batch_size == arguments.per_device_train_batch_size
     said = capsys.readouterr().err
-    assert "one of 4 GPUs" in said and "accelerate launch --num_processes 4" in said and said.count("\n") == 1
+    assert (
+        "one of 4 GPUs" in said
+        and "--config_file ds_configs/ddp.yaml --num_processes 4" in said
+        and said.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize(
