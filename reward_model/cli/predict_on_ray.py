@@ -82,6 +82,7 @@ def check_flags(flags: PredictionFlags) -> None:
         "--json": (flags.json, "make it from a part of the battles without --engine ray"),
         "--audit_battles": (flags.audit_battles != PredictionFlags.audit_battles, "leave it out"),
         "--peers": (flags.peers is not None, "leave it out"),
+        "--read_limits": (flags.read_limits is not None, "leave it out"),
         "--coverage_labels": (flags.coverage_labels is not None, "fit them first by arena-reward calibrate"),
         "a launcher": (launched_team() is not None, "start it without accelerate launch or torchrun"),
     }
