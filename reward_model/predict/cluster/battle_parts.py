@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from arena_data.reading.builder import battle_tables
 from arena_data.schema import FEATURES
-from reward_model import __version__
 from reward_model.errors import ModelError
 from reward_model.predict.cluster import partition
 from reward_model.predict.cluster.work_plan import WorkPlan, this_code
@@ -80,7 +79,8 @@ def read_parts(batch: pa.Table, plan: WorkPlan) -> Iterator[pa.Table]:
 def check_code(plan: WorkPlan) -> None:
     """Raises: ModelError where this machine has another version of the package than the one that made the plan."""
     if plan.code != this_code():
-        raise ModelError(f"a machine of the cluster has another arena-reward-model than this one ({__version__})")
+        version = this_code().partition(" ")[0]
+        raise ModelError(f"a machine of the cluster has another arena-reward-model ({version}) than the first one")
 
 
 def unpacked(content: bytes) -> pa.Table:
