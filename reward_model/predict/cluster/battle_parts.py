@@ -5,6 +5,7 @@ by one task, in order, for its ids and its text cells make sense together only. 
 the reader, and the file's ids (about 130 bytes a battle).
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -66,14 +67,25 @@ def read_parts(batch: pa.Table, plan: WorkPlan) -> Iterator[pa.Table]:
 
     Raises: InputError for a row that cannot be read, ModelError on a machine with other code.
     """
-    check_code(plan)
-    for file in batch.column("file").to_pylist():
-        there = plan.folder.names(plan.parts_folder(file))
-        for part in parts_of(plan, file):
-            name = plan.part_name(file, part.number)
-            done = partition.read(plan, name, part.battles.num_rows) if name.rpartition("/")[2] in there else None
-            needed = part.battles.num_rows > 0 and done is None
-            yield _row(file, part, _packed(part.battles) if needed else b"", done.failed if done else 0)
+    with lines_kept():
+        check_code(plan)
+        for file in batch.column("file").to_pylist():
+            there = plan.folder.names(plan.parts_folder(file))
+            for part in parts_of(plan, file):
+                name = plan.part_name(file, part.number)
+                done = partition.read(plan, name, part.battles.num_rows) if name.rpartition("/")[2] in there else None
+                needed = part.battles.num_rows > 0 and done is None
+                yield _row(file, part, _packed(part.battles) if needed else b"", done.failed if done else 0)
+
+
+@contextlib.contextmanager
+def lines_kept() -> Iterator[None]:
+    """Notes the line of an error on it: Ray Data 2.60 adds advice to try again to an error's own text."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        error.add_note(str(error))
+        raise
 
 
 def check_code(plan: WorkPlan) -> None:
