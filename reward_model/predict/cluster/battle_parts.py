@@ -5,6 +5,7 @@ by one task, in order, for its ids and its text cells make sense together only. 
 the reader, and the file's ids (about 130 bytes a battle).
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ import pyarrow as pa
 
 from arena_data.reading.builder import battle_tables
 from arena_data.schema import FEATURES
-from reward_model import __version__
 from reward_model.errors import ModelError
 from reward_model.predict.cluster import partition
 from reward_model.predict.cluster.work_plan import WorkPlan, this_code
@@ -67,20 +67,32 @@ def read_parts(batch: pa.Table, plan: WorkPlan) -> Iterator[pa.Table]:
 
     Raises: InputError for a row that cannot be read, ModelError on a machine with other code.
     """
-    check_code(plan)
-    for file in batch.column("file").to_pylist():
-        there = plan.folder.names(plan.parts_folder(file))
-        for part in parts_of(plan, file):
-            name = plan.part_name(file, part.number)
-            done = partition.read(plan, name, part.battles.num_rows) if name.rpartition("/")[2] in there else None
-            needed = part.battles.num_rows > 0 and done is None
-            yield _row(file, part, _packed(part.battles) if needed else b"", done.failed if done else 0)
+    with lines_kept():
+        check_code(plan)
+        for file in batch.column("file").to_pylist():
+            there = plan.folder.names(plan.parts_folder(file))
+            for part in parts_of(plan, file):
+                name = plan.part_name(file, part.number)
+                done = partition.read(plan, name, part.battles.num_rows) if name.rpartition("/")[2] in there else None
+                needed = part.battles.num_rows > 0 and done is None
+                yield _row(file, part, _packed(part.battles) if needed else b"", done.failed if done else 0)
+
+
+@contextlib.contextmanager
+def lines_kept() -> Iterator[None]:
+    """Notes the line of an error on it: Ray Data 2.60 adds advice to try again to an error's own text."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        error.add_note(str(error))
+        raise
 
 
 def check_code(plan: WorkPlan) -> None:
     """Raises: ModelError where this machine has another version of the package than the one that made the plan."""
     if plan.code != this_code():
-        raise ModelError(f"a machine of the cluster has another arena-reward-model than this one ({__version__})")
+        version = this_code().partition(" ")[0]
+        raise ModelError(f"a machine of the cluster has another arena-reward-model ({version}) than the first one")
 
 
 def unpacked(content: bytes) -> pa.Table:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from arena_data.schema import FEATURES
 from reward_model.errors import ModelError
 from reward_model.predict.cluster import partition
-from reward_model.predict.cluster.battle_parts import PART_SCHEMA, check_code, unpacked
+from reward_model.predict.cluster.battle_parts import PART_SCHEMA, check_code, lines_kept, unpacked
 from reward_model.predict.cluster.identity import models_identity
 from reward_model.predict.cluster.work_plan import WorkPlan
 from reward_model.predict.member import Job
@@ -60,14 +60,15 @@ class PartitionScorer:
 
         Raises: InputError or ModelError, one line.
         """
-        if self.error is not None:
-            raise self.error
         rows = parts.to_pylist()
-        for row in rows:
-            battles = row.pop("battles")
-            row["error"] = ""
-            if battles:
-                row["failed"], row["error"] = self._score(row, unpacked(battles))
+        with lines_kept():
+            if self.error is not None:
+                raise self.error
+            for row in rows:
+                battles = row.pop("battles")
+                row["error"] = ""
+                if battles:
+                    row["failed"], row["error"] = self._score(row, unpacked(battles))
         return pa.Table.from_pylist(rows, schema=RESULT_SCHEMA)
 
     def _score(self, row: dict[str, Any], battles: pa.Table) -> tuple[int, str]:

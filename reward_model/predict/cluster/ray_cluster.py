@@ -24,6 +24,7 @@ from reward_model.predict.cluster.work_plan import WorkPlan
 
 LOCAL_STORE_BYTES = 1 << 30  # of parts on their way, of a cluster that is started here
 ACTORS_A_READER = 4  # a reader gives more battles a second than four CPUs take, whatever the model
+STARTS = 3  # of a local cluster: Ray 2.60 gives its parts 30 seconds, which a busy machine may not have
 CALLS_OF_A_READER = 64  # files, after which a reading process ends and gives its memory back
 
 
@@ -63,6 +64,9 @@ def ray_cluster(address: str | None, shares: Shares, variables: dict[str, str] |
         # Ray 2.60 takes 127.0.0.1 for the machine's outer address, but where it believes that clusters are not supported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = address is not None  # Ray may have been imported before, and have read it then
 
     if ray.is_initialized():
         yield ray
@@ -78,14 +82,23 @@ def ray_cluster(address: str | None, shares: Shares, variables: dict[str, str] |
             # Ray's workers would give way to everything else on the machine; here they are as urgent as this process.
             os.environ.setdefault("RAY_worker_niceness", "0")
             settings = common | _local_settings(shares, stack.enter_context(_short_folder()))
+        stack.callback(ray.shutdown)
+        _connect(ray, settings, tries=1 if address else STARTS)
+        yield ray
+
+
+def _connect(ray: Any, settings: dict[str, Any], tries: int) -> None:
+    """`ray.init`. Raises: InputError where no cluster answers, or none starts."""
+    for left in reversed(range(tries)):
         try:
             with _own_signals(), _native_lines_hushed():
                 ray.init(**settings)
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-            where = address or "this machine"
-            raise InputError(f"no Ray cluster can be reached or started ({one_line(error)})", file=where) from error
-        stack.callback(ray.shutdown)
-        yield ray
+            return
+        except Exception as error:  # among them plain ones, such as of a start that took more than 30 seconds
+            ray.shutdown()
+            if not left:
+                where = "this machine" if settings["address"] == "local" else settings["address"]
+                raise InputError(f"no Ray cluster can be reached or started ({one_line(error)})", file=where) from error
 
 
 def _local_settings(shares: Shares, logs: str) -> dict[str, Any]:
@@ -218,8 +231,7 @@ def own_error(error: BaseException) -> Exception:
         seen.append(one)
         waiting += [one.__cause__, one.__context__, getattr(one, "cause", None)]
         if isinstance(one, Exception) and type(one).__module__.partition(".")[0] in ("arena_data", "reward_model"):
-            # Our errors are one line; what follows is Ray's advice to try again.
-            one.args = (str(one).partition("\n")[0],)
+            one.args = (*getattr(one, "__notes__", ()), str(one))[:1]
             return one
     last = seen[-1]
     return ModelError(f"Ray could not go on ({type(last).__name__}: {one_line(last)})")

@@ -9,6 +9,7 @@ A partition is `partition_rows` battles of one file in its order, so its name sa
 """
 
 import functools
+import importlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,7 +18,6 @@ from arena_data.errors import InputError
 from arena_data.file_io import fingerprint, json_text
 from arena_data.reading.builder import CODE_HASH
 from arena_data.submission import COLUMNS
-from reward_model import __version__
 from reward_model.predict.cluster.folder import Folder, file_version
 from reward_model.predict.cluster.identity import models_identity
 from reward_model.predict.predictor import Predictor
@@ -29,7 +29,9 @@ FORMAT = 1
 
 def this_code() -> str:
     """The version of this package, and a hash of how it reads battles."""
-    return f"{__version__} {CODE_HASH}"
+    # By name: the package's face imports what lies above this folder, for people who look at it.
+    version = importlib.import_module("reward_model").__version__
+    return f"{version} {CODE_HASH}"
 
 
 @dataclass(frozen=True)
