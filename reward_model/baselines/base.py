@@ -26,6 +26,8 @@ import numpy.typing as npt
 from arena_data.errors import InputError
 from arena_data.file_io import json_object, read_json, write_json
 from arena_data.style.languages import guessed_languages_of
+from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
+from arena_data.transcripts.truncation import TRUNCATION_VERSION
 from reward_model.calibration.calibration import Calibration
 from reward_model.pretrained.backbones import judge_backbone
 from reward_model.pretrained.judge_file import JudgeFile, read_judge
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
     from arena_data.style.features import StyleArrays
     from reward_model.pretrained.away import Languages
+
+# Of a system that reads texts: it is refused where they are laid out or cut in another way than in training.
+TEXT_VERSIONS = {"transcript": TRANSCRIPT_VERSION, "truncation": TRUNCATION_VERSION}
 
 # kind: (where it is, what it is). Imported only when it is asked for.
 KINDS: dict[str, tuple[str, str]] = {

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import reward_model
+from reward_model.errors import EXTRAS
 from reward_model.publish.kaggle_bundle import CODE
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,13 @@ DATA = (
     "reward_model/publish/submit.ipynb",
     "reward_model/py.typed",
 )
+
+
+WITHOUT_EXTRAS = [
+    *(f"reward_model.cli.{name}" for name in ("compare", "predict", "audit", "bench", "rank", "votes", "calibrate")),
+    *("reward_model.api", "reward_model.predict.open_member", "reward_model.predict.text_scorer"),
+    *("reward_model.predict.baseline_texts", "reward_model.predict.run_member", "arena_data.exploration.report"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,21 @@ def test_the_wheel_holds_the_packages_with_their_data_and_nothing_else(wheel: Pa
     [licence] = [name for name in names if name.endswith("/licenses/LICENSE")]
     assert zipfile.ZipFile(wheel).read(licence) == (ROOT / "LICENSE").read_bytes()
     assert wheel.stat().st_size < 1_000_000
+
+
+def test_what_the_package_does_without_an_extra_imports_none() -> None:
+    """As in an environment that has none: accelerate apart, which PEFT brings."""
+    extras = sorted(set(EXTRAS) - {"accelerate", "rich"})
+    code = f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({extras}))
+from reward_model.baselines.base import class_of
+class_of("frozen"), class_of("style")
+for name in {WITHOUT_EXTRAS}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

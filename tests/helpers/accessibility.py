@@ -52,7 +52,7 @@ def open_browser() -> Iterator[Any]:
             browser.close()
 
 
-def look_at(browser: Any, address: str) -> Look:
+def look_at(browser: Any, address: str, widths: Sequence[int] = WIDTHS) -> Look:
     """Opens a page light and dark, at each width, with all that folds unfolded."""
     look = Look()
     for scheme in SCHEMES:
@@ -61,7 +61,7 @@ def look_at(browser: Any, address: str) -> Look:
         page.on("request", lambda request: look.requests.add(request.url))
         page.goto(address)
         page.evaluate(_UNFOLD)
-        for width in WIDTHS:
+        for width in widths:
             page.set_viewport_size({"width": width, "height": 900})
             # The dark page differs by its colours alone.
             rules = [] if scheme == "light" else ["color-contrast"]

@@ -12,8 +12,6 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
-from arena_data.transcripts.rendering import TRANSCRIPT_VERSION
-from arena_data.transcripts.truncation import TRUNCATION_VERSION
 from reward_model.baselines.base import Baseline, FloatArray
 from reward_model.errors import ModelError, one_line
 from reward_model.model.backbone import within_positions
@@ -24,7 +22,6 @@ from reward_model.tokens.encodings import Encoding
 from reward_model.tokens.tokenizer import load_tokenizer
 from reward_model.train.progress import show_progress
 
-TEXT_VERSIONS = {"transcript": TRANSCRIPT_VERSION, "truncation": TRUNCATION_VERSION}
 WEIGHT_DECAY = 0.01
 # Fewer battles than this are predicted without a bar.
 _FEW = 200

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, PreTrainedTokenizerBase, Trainer
 
-from reward_model.baselines.base import FloatArray, verdicts_of
-from reward_model.baselines.neural.base import TEXT_VERSIONS, Neural
+from reward_model.baselines.base import TEXT_VERSIONS, FloatArray, verdicts_of
+from reward_model.baselines.neural.base import Neural
 from reward_model.baselines.swap import TURNED, from_both_orders
 from reward_model.model.backbone import set_pad_token
 from reward_model.model.device import default_device

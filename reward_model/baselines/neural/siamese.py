@@ -26,8 +26,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from arena_data.file_io import write_bytes_atomically
 from arena_data.style.lengths import LENGTH_FEATURES, length_features
-from reward_model.baselines.base import FloatArray, verdicts_of
-from reward_model.baselines.neural.base import TEXT_VERSIONS, Neural
+from reward_model.baselines.base import TEXT_VERSIONS, FloatArray, verdicts_of
+from reward_model.baselines.neural.base import Neural
 from reward_model.baselines.swap import TURNED
 from reward_model.model.device import default_device
 from reward_model.model.losses import cross_entropy

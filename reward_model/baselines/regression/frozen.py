@@ -23,9 +23,8 @@ from safetensors.numpy import load_file, save
 from arena_data.file_io import json_object, read_json, write_bytes_atomically, write_json
 from arena_data.splits.folds import deal_folds
 from arena_data.style.features import RESPONSE_FEATURES, STYLE_VERSION, StyleArrays, style_arrays
-from reward_model.baselines.base import Baseline, FloatArray, verdicts_of
+from reward_model.baselines.base import TEXT_VERSIONS, Baseline, FloatArray, verdicts_of
 from reward_model.baselines.cross_validation import choose
-from reward_model.baselines.neural.base import TEXT_VERSIONS
 from reward_model.baselines.regression import davidson
 from reward_model.baselines.regression.davidson import Design, Weights
 from reward_model.baselines.regression.embeddings import LIKELIHOOD, LIKELIHOODS, POOLINGS, Embedder, Float32Array
