@@ -68,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         max_file_size=f"{MOST_MEGABYTES}mb",
         footer_links=[],
         app_kwargs={"middleware": [Middleware(NoRequestsOut), guard]},
+        _frontend=False,  # gradio 6.31 would ask its own page once, and give up where a busy machine takes over 3 s
         **look(),
     )
     return 0

@@ -18,8 +18,8 @@ EXAMPLES: tuple[Example, ...] = (
         "Why is the sky blue?",
         "Air scatters blue light from the sun more than red light. So blue reaches your eyes from all over the sky.",
         "Sunlight looks white, but it holds every colour of the rainbow. On its way to us it meets the molecules of the "
-        "air, which are much smaller than a wave of light. Such small things scatter short waves far more than long ones. Blue "
-        "light has short waves, so it is sent in all directions, and red light goes nearly straight on.\n\n"
+        "air, which are much smaller than a wave of light. Such small things scatter short waves far more than long ones. "
+        "Blue light has short waves, so it is sent in all directions, and red light goes nearly straight on.\n\n"
         "That is why blue light reaches your eyes from every part of the sky. In the evening the light takes a longer way "
         "through the air. By then most of the blue has gone, and what is left looks red.",
     ),
