@@ -56,7 +56,7 @@ def start_of_score(
         of models beside other sources.
     """
     if config.outcomes == "four" and not (sources or Sources()).plain:
-        raise ModelError("outcomes four is of our own battles without grades: leave out extra_file, add --grades false")
+        raise ModelError("outcomes four is of our own battles without grades: leave out extra_file, add --grades none")
     if config.show_models and sources is not None and sources.names:
         raise ModelError("show_models is of our own battles, whose models have names: leave out extra_file")
     if config.outcomes == "three":

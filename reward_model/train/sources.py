@@ -84,14 +84,14 @@ class ExtraBattles:
 
 
 def read_sources(
-    extra_file: Sequence[str], parts: Mapping[str, datasets.Dataset], *, grades: bool, limits: Limits = LIMITS
+    extra_file: Sequence[str], parts: Mapping[str, datasets.Dataset], *, grades: str, limits: Limits = LIMITS
 ) -> tuple[Sources, ExtraBattles | None]:
     """The sources of a run and the battles of the other ones; None without `extra_file`.
 
     Args:
         extra_file: files, globs or Hub ids of labelled battles.
         parts: `train`, `validation` and `calibration`.
-        grades: train on how clear a win is, where battles are graded.
+        grades: whose grades of a win are used: `own`, `all` or `none`.
         limits: sizes beyond which a file is refused.
 
     Raises: InputError for input that cannot be read.
@@ -99,15 +99,17 @@ def read_sources(
     # Of all parts, so that each fold of a run has the same grades.
     own = [strength for part in parts.values() for strength in part["strength"]]
     if not extra_file:
-        return Sources(scales=(scale_of(own) if grades else (),)), None
+        return Sources(scales=(scale_of(own) if grades != "none" else (),)), None
     battles, kept = read_extra_battles(extra_file, parts["validation"], parts["calibration"], limits=limits)
     names = tuple(dict.fromkeys(battles["source"]))
     source = np.array([names.index(name) + 1 for name in battles["source"]], dtype=np.int64)
     ties = np.bincount(source, weights=verdicts_of(battles)[:, 2], minlength=len(names) + 1)[1:]
     scales: list[tuple[float, ...]] = [()] * (len(names) + 1)
-    if grades:
+    if grades != "none":
+        scales[0] = scale_of(own)
+    if grades == "all":
         strengths = np.array(battles["strength"], dtype=object)
-        scales = [scale_of(own), *(scale_of(strengths[source == place].tolist()) for place in range(1, len(names) + 1))]
+        scales[1:] = [scale_of(strengths[source == place].tolist()) for place in range(1, len(names) + 1)]
     sources = Sources(names, (True, *(bool(tie > 0) for tie in ties)), tuple(scales), (1.0,) * (len(names) + 1))
     return sources, ExtraBattles(battles.select(kept), source[kept], len(battles) - len(kept))
 
@@ -170,15 +172,27 @@ def source_lines(sources: Sources, extra: ExtraBattles | None, by_cross_validati
     return lines
 
 
-def grade_lines(sources: Sources, train: datasets.Dataset, extra: ExtraBattles | None, *, grades: bool) -> list[str]:
-    """What becomes of grades; nothing where no battle has one."""
-    graded = [(battles, name) for battles, name in ((train, "train"), (extra and extra.battles, "extra")) if battles]
-    count = sum(strength is not None for battles, _ in graded for strength in battles["strength"])
-    if not count:
-        return []
-    if not grades:
-        return [f"grades of {count:,} battles are not used (--grades false)"]
-    if not sources.grade_levels:
-        return [f"grades of {count:,} battles are not used: each source has only one"]
-    levels = sorted({len(scale) for scale in sources.scales if scale})
-    return [f"{count:,} graded battles train an ordered link ({' or '.join(map(str, levels))} grades of a win)"]
+def grade_lines(sources: Sources, train: datasets.Dataset, extra: ExtraBattles | None, *, grades: str) -> list[str]:
+    """What becomes of every grade: how many are used, and how many are not and why; nothing where no battle has one.
+
+    Args:
+        grades: as of `read_sources`.
+    """
+    graded = np.zeros(len(sources.scales), dtype=np.int64)
+    graded[0] = sum(strength is not None for strength in train["strength"])
+    if extra is not None:
+        known = np.array([strength is not None for strength in extra.battles["strength"]], dtype=bool)
+        graded += np.bincount(extra.source[known], minlength=len(graded))
+    asked = np.array([grades != "none", *[grades == "all"] * (len(graded) - 1)])
+    scaled = np.array([bool(scale) for scale in sources.scales])
+    used, unasked, single = (int(graded[which].sum()) for which in (scaled, ~asked, asked & ~scaled))
+    lines = []
+    if used:
+        levels = sorted({len(scale) for scale in sources.scales if scale})
+        lines.append(f"{used:,} graded battles train an ordered link ({' or '.join(map(str, levels))} grades of a win)")
+    if unasked:
+        whose = "battles of other sources" if grades == "own" else "battles"
+        lines.append(f"grades of {unasked:,} {whose} are not used (--grades {grades}); --grades all uses them")
+    if single:
+        lines.append(f"grades of {single:,} battles are not used: each source has only one")
+    return lines

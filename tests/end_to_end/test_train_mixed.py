@@ -56,7 +56,7 @@ def extra(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def first(backbone: Path, extra: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "first"
-    given = ["--model_name_or_path", str(backbone), "--extra_file", *extra, "--extra_weight", "0.5"]
+    given = ["--model_name_or_path", str(backbone), "--extra_file", *extra, "--extra_weight", "0.5", "--grades", "all"]
     assert train(output, *given) == 0
     return output
 
@@ -103,7 +103,7 @@ def test_it_goes_on_as_the_same_run_and_to_the_same_bytes(
     stopped.mkdir()
     shutil.copytree(first / "checkpoint-2", stopped / "checkpoint-2")
     shutil.copy(first / "run_settings.json", stopped)
-    given = ["--model_name_or_path", str(backbone), "--extra_file", *extra, "--extra_weight"]
+    given = ["--model_name_or_path", str(backbone), "--extra_file", *extra, "--grades", "all", "--extra_weight"]
     assert train(stopped, *given, "0.4") == 2
     assert "differs in extra_weight" in capsys.readouterr().err.splitlines()[-1]
     assert train(stopped, *given, "0.5") == 0

@@ -52,7 +52,8 @@ class TieRewardConfig(RewardConfig):
         outcomes: three, or four: both-bad is an outcome beside A, B and tie, which gives rewards an absolute zero.
         show_models: write the two models' names into what is read, for a teacher; a student reads none.
         style: train a style head beside the reward, so that the reward does not learn length and format.
-        grades: train on how clear a win is, where battles are graded (strength, preference_strength, margin).
+        grades: whose grades of a win (strength, preference_strength, margin) train thresholds: our own battles' alone, all
+            battles', or none's; the run says which it leaves out.
         init_from: a run directory, or a one-label reward model, whose weights this run starts from.
         batch_tokens: tokens of one batch on one device, padding included; it replaces the batch size.
         eval_batch_tokens: the same for evaluation (default: twice batch_tokens).
@@ -73,7 +74,7 @@ class TieRewardConfig(RewardConfig):
     outcomes: Literal["three", "four"] = "three"
     show_models: bool = False
     style: bool = True
-    grades: bool = True
+    grades: Literal["own", "all", "none"] = "own"
     init_from: str | None = None
     batch_tokens: int = 8192
     eval_batch_tokens: int | None = None

@@ -1,15 +1,19 @@
 """Sources of training battles: who records ties, grades of any scale, weights given or chosen, nothing held out in them."""
 
+import json
+from pathlib import Path
+
 import datasets
 import numpy as np
 import pytest
 import torch
 
 from arena_data.errors import InputError
+from arena_data.loading import load_battles
 from reward_model.model.source_offsets import SourceInputs
 from reward_model.train.initial_weights import fit_style
 from reward_model.train.mixed_sources import choose_weights
-from reward_model.train.sources import ExtraBattles, Sources, grade_lines, parse_weights, scale_of
+from reward_model.train.sources import ExtraBattles, Sources, grade_lines, parse_weights, read_sources, scale_of
 from tests.helpers.made_battles import by_length
 from tests.reward_model.train.test_initial_weights import battles as styled
 
@@ -37,15 +41,49 @@ def test_weights_as_they_are_given() -> None:
             parse_weights([wrong], names)
 
 
-def test_grades_that_are_not_used_are_said() -> None:
+def test_every_grade_is_used_or_said_to_be_left_out() -> None:
     graded = by_length(3, 0).remove_columns("strength").add_column("strength", [1.0, 2.0, None])
-    scales = ((1.0, 2.0),)
-    assert grade_lines(Sources(scales=scales), graded, None, grades=True) == [
+    scale = (1.0, 2.0)
+    assert grade_lines(Sources(scales=(scale,)), graded, None, grades="own") == [
         "2 graded battles train an ordered link (2 grades of a win)"
     ]
-    assert "not used (--grades false)" in grade_lines(Sources(), graded, None, grades=False)[0]
-    assert "only one" in grade_lines(Sources(), graded, None, grades=True)[0]
-    assert grade_lines(Sources(), by_length(3, 0), None, grades=True) == []
+    assert "2 battles are not used (--grades none)" in grade_lines(Sources(), graded, None, grades="none")[0]
+    assert "only one" in grade_lines(Sources(), graded, None, grades="own")[0]
+    assert grade_lines(Sources(), by_length(3, 0), None, grades="own") == []
+    extra = ExtraBattles(graded, np.array([1, 1, 1]))
+    used, left_out = grade_lines(Sources(("other",), (True, True), (scale, ()), (1, 1)), graded, extra, grades="own")
+    assert used.startswith("2 graded battles train")
+    assert left_out == "grades of 2 battles of other sources are not used (--grades own); --grades all uses them"
+    both = Sources(("other",), (True, True), (scale, scale), (1, 1))
+    assert [line.split()[0] for line in grade_lines(both, graded, extra, grades="all")] == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("grades", "graded"), [("own", [True, False]), ("all", [True, True]), ("none", [False, False])]
+)
+def test_grades_of_other_sources_are_used_only_where_it_is_asked(
+    grades: str, graded: list[bool], tmp_path: Path
+) -> None:
+    rows = [
+        {
+            "prompt": f"{name} {number}",
+            "response_a": "yes",
+            "response_b": "no",
+            "winner": "a",
+            "strength": 1 + number % 2,
+        }
+        for name in ("other", "own")
+        for number in range(4)
+    ]
+    files = [tmp_path / f"{name}.jsonl" for name in ("other", "own")]
+    for file, part in zip(files, (rows[:4], rows[4:]), strict=True):
+        file.write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    own = load_battles(str(files[1]))
+    nothing = own.select([])
+    sources, _ = read_sources(
+        [str(files[0])], {"train": own, "validation": nothing, "calibration": nothing}, grades=grades
+    )
+    assert [bool(scale) for scale in sources.scales] == graded
 
 
 def test_a_source_that_agrees_counts_and_one_that_contradicts_does_not() -> None:
