@@ -7,7 +7,7 @@ where text is cleaned.
 import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 import orjson
@@ -217,7 +217,7 @@ def _key_count(value: Any) -> int:
     count, waiting = 0, [value] if isinstance(value, dict | list) else []
     while waiting:
         outer = waiting.pop()
-        inner = outer
+        inner: Iterable[Any] = outer
         if type(outer) is dict:
             count += len(outer)
             inner = outer.values()
