@@ -51,7 +51,8 @@ def style_terms(scale: StyleScale, style: StyleArrays, odd: FloatArray) -> Float
     width, features = len(scale.side.mean), style.a.shape[1]
     side = Scale(scale.side.mean[:features], scale.side.spread[:features])
     a, b = (side.apply(one).astype(np.float64) for one in (style.a, style.b))
-    difference = a - b
+    reach = scale.reach.difference[:features]
+    difference = np.clip(a - b, -reach, reach)
     terms: FloatArray = difference * odd[:features] + np.tanh(difference) * odd[width : width + features]
     return terms
 

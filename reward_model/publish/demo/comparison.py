@@ -103,14 +103,15 @@ def _of_run(run: RunTexts, prompt: str, a: str, b: str, *, style: bool) -> Compa
     first, second = np.exp(prediction.log_probs)
     head = member.run.style if member.options.style else None
     sides, tie = style_sides(head, prompt, a, b) if head else (np.zeros((2, 0)), 0.0)
-    rewards = np.array([scores.reward_a[0], scores.reward_b[0]])
+    # A reward leaves out what style adds.
+    rewards = np.array([scores.reward_a[0], scores.reward_b[0]]) - sides.sum(axis=1)
+    alone = [style_sides(head, prompt, text, text)[0][0].sum() for text in (a, b)] if head else [0.0, 0.0]
     return Comparison(
         _probabilities(first),
         _probabilities(second),
-        # A reward leaves out what style adds.
-        rewards=_pair(rewards - sides.sum(axis=1)) if run.reward_note else None,
+        rewards=_pair(rewards) if run.reward_note else None,
         reward_note=run.reward_note or "",
-        usable=_pair(usable(rewards)) if scores.grounded else None,
+        usable=_pair(usable(rewards + alone)) if scores.grounded else None,
         margin=float(scores.margin[0]),
         tie_strength=float(scores.tie_strength[0]),
         style=in_groups(sides[0] - sides[1]) if head else [],

@@ -86,10 +86,10 @@ def make_page(model: RewardModel) -> Any:
             button = gr.Button("Compare", variant="primary", elem_id="compare")
             texts = [prompt, a, b]
             button.click(battle, [*texts, style], result, api_name="compare").success(None, js=_SHOW_RESULT)
-            style.change(battle, [*texts, style], result, api_visibility="private")
+            style.change(battle, [*texts, style], result, api_name="style")
             swap.click(swapped, [*texts, style], [a, b, result], api_name="swap")
-            for one, chosen in zip(buttons, EXAMPLES, strict=True):
-                one.click(partial(example, chosen), style, [*texts, result], api_visibility="private")
+            for number, (one, chosen) in enumerate(zip(buttons, EXAMPLES, strict=True)):
+                one.click(partial(example, chosen), style, [*texts, result], api_name=f"example_{number}")
         with gr.Tab("A file of battles"):
             gr.Markdown(f"Labelled battles, CSV, Parquet or JSON Lines. The first {MOST_BATTLES:,} are read.")
             upload = gr.File(label="Battles", elem_id="battles")
