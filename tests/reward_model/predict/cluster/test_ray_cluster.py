@@ -121,7 +121,7 @@ def test_the_local_cluster_listens_on_loopback_only_and_has_no_dashboard() -> No
 
 
 def test_no_usage_statistics_are_sent(cluster: Any) -> None:
-    from ray._private.usage import usage_lib
+    from ray._common.usage import usage_lib
 
     assert not usage_lib.usage_stats_enabled()
 
