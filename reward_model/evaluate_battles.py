@@ -83,7 +83,8 @@ class Evaluation:
 
     def _report(self, peers: Mapping[str, npt.ArrayLike] | None) -> tuple[str, dict[str, Any]]:
         rows = _labelled(self.battles)
-        named = {name: floored_log(values)[rows] for name, values in (peers or {}).items()}
+        shares = {name: _checked(values, len(self.battles)) for name, values in (peers or {}).items()}
+        named = {name: floored_log(values)[rows] for name, values in shares.items()}
         data = ReportData(self.battles.select(rows), floored_log(self.probabilities)[rows], peers=named)
         figures = report_json(data)
         return render_report(data, figures), figures
@@ -144,9 +145,18 @@ def _probabilities(battles: datasets.Dataset, model: Any) -> FloatArray:
         return model.compare(battles["prompt"][:], battles["response_a"][:], battles["response_b"][:])
     if isinstance(model, str | os.PathLike):
         return np.exp(open_member(os.fspath(model), MemberOptions(LoadOptions())).predict(Job(battles)).log_probs)
-    values = np.asarray(model(battles) if callable(model) else model, dtype=np.float64)
-    if values.shape != (len(battles), 3) or not np.isfinite(values).all():
-        raise ValueError(f"probabilities have shape {values.shape}, or NaN; expected numbers ({len(battles)}, 3)")
+    return _checked(model(battles) if callable(model) else model, len(battles))
+
+
+def _checked(probabilities: Any, battles: int) -> FloatArray:
+    """float64 [battles, 3], each row divided by its sum. Raises: ValueError for what is no such table of probabilities."""
+    try:
+        values = np.asarray(probabilities)
+        values = values.astype(np.float64, casting="same_kind" if values.dtype.kind == "c" else "unsafe")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"probabilities are no array of numbers ({error}); expected numbers ({battles}, 3)") from error
+    if values.shape != (battles, 3) or not np.isfinite(values).all():
+        raise ValueError(f"probabilities have shape {values.shape}, or NaN; expected numbers ({battles}, 3)")
     if (values < 0).any() or (np.abs(values.sum(axis=1) - 1) > 1e-3).any():
         raise ValueError("probabilities must be at least 0 and sum to 1 in each row; are these log-probabilities?")
     shares: FloatArray = values / values.sum(axis=1, keepdims=True)

@@ -7,7 +7,7 @@ where text is cleaned.
 import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO, Any
 
 import orjson
@@ -209,19 +209,21 @@ def _may_repeat_a_key(text: bytes, value: Any) -> bool:
     """
     if _SPACED_KEY.search(text):
         return True
-    keys, ends = _key_count(value), text.count(b'":')
+    flat = type(value) is dict and text.count(b"{") == 1
+    keys, ends = len(value) if flat else _key_count(value), text.count(b'":')
     return ends != keys and (ends - text.count(b'\\":') != keys or b'\\\\":' in text)
 
 
 def _key_count(value: Any) -> int:
-    count, waiting = 0, [value] if isinstance(value, dict | list) else []
+    """Of all objects within."""
+    count, waiting = 0, [value]
     while waiting:
         outer = waiting.pop()
-        inner: Iterable[Any] = outer
         if type(outer) is dict:
             count += len(outer)
-            inner = outer.values()
-        waiting += [part for part in inner if type(part) is dict or type(part) is list]
+            waiting += [part for part in outer.values() if type(part) is dict or type(part) is list]
+        elif type(outer) is list:
+            waiting += [part for part in outer if type(part) is dict or type(part) is list]
     return count
 
 

@@ -87,6 +87,7 @@ def audited(options: argparse.Namespace) -> "Figures":
     from reward_model.predict.member import Job, Member
     from reward_model.predict.open_member import FileMember, open_member
     from reward_model.predict.run_member import RunMember
+    from reward_model.pretrained.judges import judge_folder
 
     member = open_member(options.model, loading_of(options, calibrated=True))
     if isinstance(member, FileMember):
@@ -103,7 +104,7 @@ def audited(options: argparse.Namespace) -> "Figures":
 
     figures = of(member)
     closed = of(member.sharing(style=False)) if isinstance(member, RunMember) and member.has_style else None
-    return card_of(member.name, options.model, figures, closed)
+    return card_of(member.name, judge_folder(options.model) or options.model, figures, closed)
 
 
 def named_function(name: str) -> Any:

@@ -26,7 +26,13 @@ def parser() -> CommandParser:
     add = command.add_argument
     add("model", metavar="D", help="directory of a run, blend, baseline or stock reward model; or user/name on the Hub")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 0.0.0.0 lets other machines in")
-    add("--port", type=whole_number(0), default=PORT, metavar="N", help="port to listen on; 0 for any that is free")
+    add(
+        "--port",
+        type=whole_number(0, 65_535),
+        default=PORT,
+        metavar="N",
+        help="port to listen on; 0 for any that is free",
+    )
     add("--api_key_file", metavar="F", help="file with the key that clients must show (default: no key)")
     add(
         "--allowed_hosts",
@@ -124,8 +130,8 @@ def read_key(path: str) -> str:
     file = Path(path)
     if not file.is_file():
         raise InputError("no such file", file=path, expected="a file with the API key")
-    key = file.read_text(encoding="utf-8").strip()
-    if len(key) < 16 or len(key.split()) != 1:
+    key = file.read_text(encoding="utf-8", errors="replace").strip()
+    if len(key) < 16 or len(key.split()) != 1 or "\ufffd" in key:
         raise InputError("no usable key", file=path, expected="one word of at least 16 characters")
     if os.name == "posix" and file.stat().st_mode & 0o077:
         print(f"warning: {path}: others can read the key; chmod 600 {path}", file=sys.stderr)

@@ -83,3 +83,9 @@ def test_what_are_no_probabilities_is_refused(frame: pd.DataFrame, probabilities
         evaluate(frame, np.log(probabilities))
     with pytest.raises(ValueError, match=r"expected numbers \(80, 3\)"):
         evaluate(frame, probabilities[:3])
+    ragged = [*probabilities.tolist()[1:], [1.0]]
+    for wrong in (ragged, [["a", "b", "c"]] * 80, probabilities + 0j):
+        with pytest.raises(ValueError, match=r"no array of numbers.*expected numbers \(80, 3\)"):
+            evaluate(frame, wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"expected numbers \(80, 3\)"):
+        evaluate(frame, probabilities).report(peers={"short": probabilities[:3]})

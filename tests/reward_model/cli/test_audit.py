@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from reward_model.__main__ import main
+from reward_model.audit.card import model_fingerprint
+from reward_model.pretrained.judges import shipped_folder
 from tests.helpers.made_battles import write_sample
 from tests.reward_model.predict.test_stock_member import stock_llama
 
@@ -41,3 +43,11 @@ def test_a_wrapped_stock_model_is_audited(labelled: str, tmp_path: Path) -> None
     assert main(["audit", str(wrapped), "--input", labelled, "--max_battles", "3", "--device", "cpu"]) == 0
     card = json.loads((wrapped / "audit.json").read_text())
     assert card["sway"]["value"] is not None and card["audit"]["position"]["swapped"]["swap_distance"]["value"] < 1e-6
+
+
+def test_a_judge_that_ships_is_audited_by_its_name(labelled: str, tmp_path: Path) -> None:
+    flags = ["--input", labelled, "--max_battles", "3", "--output_dir", str(tmp_path)]
+    assert main(["audit", "arena-style", *flags]) == 0
+    assert json.loads((tmp_path / "audit.json").read_text())["files"] == model_fingerprint(
+        shipped_folder("arena-style")
+    )

@@ -133,6 +133,9 @@ def test_a_key_must_be_usable(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         file.write_text(text)
         with pytest.raises(InputError, match="no usable key"):
             serve.read_key(str(file))
+    file.write_bytes(b"\xff\xfe" * 20)
+    with pytest.raises(InputError, match="no usable key"):
+        serve.read_key(str(file))
     file.write_text(f"{KEY}\n")
     file.chmod(0o644)
     assert serve.read_key(str(file)) == KEY
