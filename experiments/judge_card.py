@@ -11,6 +11,12 @@ MUST_NOT = """- Do not use it to say which response is right, safe or true. It d
 - Do not use it on people, or to decide anything about them.
 - It learned from votes of 2020 to 2024, mostly in English. Elsewhere it is close to guessing; see below."""
 STYLE_MUST_NOT = "- Do not train a policy on it. It would learn length and lists, and nothing else."
+# Judges of before the rule was fitted by leaving one source out.
+SET_RULE = """The rule was set on the arena's own battles, out of fold; the figures
+above are with it."""
+FITTED_RULE = """The share is the least that any source asks for,
+each predicted by a fit that has not learned from it. The figures above are with the rule, those of the arena's own battles
+with one that was fitted on the other folds. The judge cannot know of which year a battle is."""
 VECTORS_MUST_NOT = "- Do not train a policy on it for long. A small frozen model is easily fooled."
 
 
@@ -73,7 +79,7 @@ Exchanging A and B exchanges P(A) and P(B) exactly.
 
 ## Away from home
 
-{away(about)}
+{away(about, figures)}
 """
 
 
@@ -122,13 +128,13 @@ that nobody ties; the prior then has 0.6931. Below 0 the judge is better than th
 """
 
 
-def away(about: JudgeFile) -> str:
+def away(about: JudgeFile, figures: Mapping[str, Any]) -> str:
     if not about.away.situations:
         return "No rule is stored: the judge is as sure of itself everywhere. Look at the other sources above first."
     rows = [f"| {one.about} | {one.keep:.2f} | {one.tie:+.2f} |" for one in about.away.situations]
+    how = FITTED_RULE if figures.get("rule_fitted") else SET_RULE
     return f"""Where a battle is away from home, the judge keeps a share of its log-probabilities and takes the rest from the
-prior; a tie's log-probability is moved too. The rule was set on the arena's own battles, out of fold; the figures
-above are with it.
+prior; a tie's log-probability is moved too. {how}
 
 | situation | share kept | tie |
 | --- | --- | --- |

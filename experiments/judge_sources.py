@@ -7,13 +7,16 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Study:
     """title and year for a reader; licence: of the judgements; folder: below the data directory; permissive: whether a judge
-    that ships may learn from it."""
+    that ships may learn from it; file: its name without .jsonl, if another than the study's; part: the rows of this source
+    alone, if the file has several."""
 
     title: str
     year: str
     licence: str
     folder: str = "other"
     permissive: bool = True
+    file: str = ""
+    part: str = ""
 
 
 SOURCES = {
@@ -28,9 +31,13 @@ SOURCES = {
     "both_bad": Study(
         "Chatbot Arena, 33k release, with ties", "2023", "outputs CC BY-NC 4.0", "arena", permissive=False
     ),
-    "no_ties": Study("Chatbot Arena, battles without ties", "2023 and 2024", "mixed", "arena", permissive=False),
+    "arena_33k": Study(
+        "Chatbot Arena, 33k release, no ties", "2023", "mixed", "arena", False, "no_ties", "chatbot_arena_33k"
+    ),
+    "vibecheck": Study("Chatbot Arena, VibeCheck, no ties", "2024", "mixed", "arena", False, "no_ties", "vibecheck"),
 }
 
 
 def file_of(name: str, data_dir: Path) -> Path:
-    return data_dir / SOURCES[name].folder / f"{name}.jsonl"
+    study = SOURCES[name]
+    return data_dir / study.folder / f"{study.file or name}.jsonl"

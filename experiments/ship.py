@@ -2,8 +2,9 @@
 
 Each is fitted on all battles of arena/train.csv and extra.jsonl, and on other studies whose licence lets anyone use what is
 learned from them. Its calibration is fitted on predictions of five grouped folds; its figures are of those predictions, each
-calibrated by a fit on the other folds. A judge's bias and what it says of other sources are measured too. No battle is
-stored: a judge is scales, weights and figures. The same data and libraries give the same judge, but for rounding.
+calibrated by a fit on the other folds. What it keeps of its certainty away from home is fitted across sources, each
+predicted without having been learned from. A judge's bias is measured too. No battle is stored: a judge is scales, weights
+and figures. The same data and libraries give the same judge, but for rounding.
 """
 
 import argparse
@@ -24,8 +25,8 @@ from arena_data.quiet import quiet_datasets
 from arena_data.splits.extra_battles import rows_without_links
 from arena_data.splits.folds import drop_duplicates, grouped_folds
 from arena_data.style.features import style_arrays
-from arena_data.style.languages import guessed_languages_of
 from benchmarks.leaderboard.systems import placed_battles, train_files
+from experiments.away_rule import SourcePredictions, fitted_rule
 from experiments.judge_card import card
 from experiments.judge_figures import Figured, Home, figures_of
 from experiments.judge_sources import SOURCES, file_of
@@ -34,7 +35,7 @@ from reward_model.baselines.classical.lengths import side_free
 from reward_model.baselines.regression.frozen import Frozen
 from reward_model.baselines.regression.style import StyleRegression
 from reward_model.calibration import calibration
-from reward_model.pretrained.away import AwayRule, Situation
+from reward_model.pretrained.away import Situation
 from reward_model.pretrained.backbones import judge_backbone
 from reward_model.pretrained.judge_file import JUDGE, JudgeFile, Source
 from reward_model.pretrained.judges import JUDGES, shipped_folder
@@ -49,10 +50,9 @@ class Recipe:
     Args:
         kind, options: of the baseline.
         extra: studies that it also learns from, names of `SOURCES`.
-        elsewhere: sources that it is tried on, each by a fit without that source.
+        elsewhere: sources that it is tried on, each by a fit without that source; the rule away from home is fitted on them.
         audited: battles that each change of the bias audit is tried on.
         weights: of its backbone, a key of `reward_model.weights.WEIGHTS`.
-        situations: where it is away from home.
     """
 
     kind: str
@@ -63,11 +63,14 @@ class Recipe:
     elsewhere: tuple[str, ...] = ()
     audited: int = 500
     weights: str = ""
-    situations: tuple[Situation, ...] = ()
 
 
-# The share that was best on the arena's battles in other languages, out of fold (docs/LOG.md, "away from home"), rounded up.
-NOT_ENGLISH = Situation("not in English", keep=0.2, languages=("English",))
+# Where a judge may be away from home; the share that it keeps there is fitted (`experiments.away_rule`). One turn has no
+# deviation of lengths, and of several turns hardly any two are equally long.
+SITUATIONS = (
+    Situation("not in English", keep=1.0, languages=("English",)),
+    Situation("several turns", keep=1.0, feature="length_deviation", high=1e-6),
+)
 
 RECIPES = {
     "arena-style": Recipe(
@@ -77,7 +80,6 @@ RECIPES = {
         "not which response is right",
         extra=("tulu_human_eval", "pandalm", "mtbench_webgpt", "tldr"),
         elsewhere=tuple(SOURCES),
-        situations=(NOT_ENGLISH,),
     ),
     "arena-minilm": Recipe(
         kind="frozen",
@@ -88,7 +90,6 @@ RECIPES = {
         extra=("mtbench_webgpt", "tulu_human_eval", "pandalm"),
         audited=60,
         weights="minilm",
-        situations=(NOT_ENGLISH,),
     ),
 }
 
@@ -141,30 +142,35 @@ def ship(name: str, recipe: Recipe, folder: Path, data_dir: Path, cache_dir: Pat
     verdicts, groups = verdicts_of(battles), np.asarray(list(battles["group"]))
     calibrated = cross_calibrated(raw, verdicts, groups, fold)
 
-    # 2. The judge.
-    prior = side_free(verdicts.mean(axis=0))
+    # 2. What it says of other sources, without having learned from them.
     baseline = fitted(battles)
+    whole = calibration.fit(raw, verdicts, groups.tolist())
+    elsewhere = {}
+    for study in recipe.elsewhere:
+        stranger = fitted(battles, without=study) if study in recipe.extra else baseline
+        elsewhere[study] = SourcePredictions.of(studies[study], whole.apply(stranger.log_probabilities(studies[study])))
+
+    # 3. The judge; the rule that its own figures are of was fitted on the other folds.
+    prior = side_free(verdicts.mean(axis=0))
+    own = SourcePredictions.of(battles, calibrated)
+    ruled = np.zeros_like(calibrated)
+    for number in range(FOLDS):
+        others = [own.rows(fold != number), *elsewhere.values()]
+        ruled[fold == number] = own.rows(fold == number).ruled(fitted_rule(prior, SITUATIONS, others))
     about = JudgeFile(
         name=name,
         reads=recipe.reads,
         caution=recipe.caution,
         trained_on=trained_on(battles, recipe, studies, baseline),
-        away=AwayRule(tuple(prior.tolist()), recipe.situations),
+        away=fitted_rule(prior, SITUATIONS, [own, *elsewhere.values()]),
         weights=recipe.weights,
     )
-    whole = calibration.fit(raw, verdicts, groups.tolist())
     judge = StoredBaseline(baseline, whole, {}, about)
 
-    # 3. Figures, and files.
-    away = about.away.apply(
-        calibrated, style_arrays(battles, num_proc=1, progress=False), lambda: guessed_languages_of(battles)
-    )
-    home = Home(battles, verdicts, groups, away, prior)
-    elsewhere = {}
-    for study in recipe.elsewhere:
-        stored = StoredBaseline(fitted(battles, without=study), whole, {}, about) if study in recipe.extra else judge
-        elsewhere[study] = Figured(studies[study], predicted(stored, studies[study]))
-    figures = figures_of(home, elsewhere, partial(predicted, judge), recipe.audited)
+    # 4. Figures, and files.
+    home = Home(battles, verdicts, groups, ruled, prior)
+    figured = {study: Figured(studies[study], source.ruled(about.away)) for study, source in elsewhere.items()}
+    figures = figures_of(home, figured, partial(predicted, judge), recipe.audited) | {"rule_fitted": True}
     judge.baseline.save(folder, whole, figures)
     write_json(folder / JUDGE, about.to_json())
     write_atomically(folder / "README.md", card(about, figures))
@@ -188,7 +194,10 @@ def predicted(judge: StoredBaseline, battles: datasets.Dataset) -> FloatArray:
 
 def read_study(name: str, data_dir: Path) -> datasets.Dataset:
     """Each judgement once, under one source: the study's file."""
-    battles, _ = drop_duplicates(load_battles(file_of(name, data_dir), labels="required"))
+    battles = load_battles(file_of(name, data_dir), labels="required")
+    if part := SOURCES[name].part:
+        battles = battles.select([row for row, source in enumerate(battles["source"]) if source == part])
+    battles, _ = drop_duplicates(battles)
     return battles.remove_columns("source").add_column("source", [name] * len(battles)).cast(battles.features)
 
 

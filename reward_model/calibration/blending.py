@@ -3,16 +3,15 @@
     logarithmic   log p = sum_m w_m log p_m, normalised: a weighted mean of margins and tie strengths
     linear        p = sum_m w_m p_m
 
-Both fits are convex. Logarithmic weights are the coefficients, at least 0, of a softmax regression on the members'
-logits with a shift of ties; divided by their sum they are the weights, and calibration of the pooled rows takes over
-their size. Linear weights maximise the likelihood of the mixture: with sum(w) added to the mean log loss, the minimum
-over w >= 0 lies on the simplex by itself, because the loss is log-homogeneous in w. Which pooling is kept is decided by
-grouped cross-validation of the whole, calibration included.
+The weights are fitted (`reward_model.calibration.pool_weights`), and a calibration of the pooled rows takes over their
+size. Which pooling is kept is decided by grouped cross-validation of the whole, calibration included. What such a pool
+cannot say may be learned on top of it (`reward_model.calibration.bending`); by default it is, where cross-validation is
+sure that it helps.
 
 Both keep a blend of swap-exact members swap-exact to the last bit: columns are pooled one by one, in the same order.
 
-Source: Genest & Zidek (1986), "Combining Probability Distributions", sections 3 and 4; Wolpert (1992) and Breiman (1996)
-for weights of at least 0 on out-of-fold predictions; Ranjan & Gneiting (2010) for calibrating a linear pool.
+Source: Genest & Zidek (1986), "Combining Probability Distributions", sections 3 and 4; Ranjan & Gneiting (2010) for
+calibrating a linear pool.
 """
 
 from collections.abc import Sequence
@@ -21,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 from arena_data.splits.folds import deal_folds
 from reward_model.calibration import calibration
+from reward_model.calibration.bending import Bend, fit_bend
 from reward_model.calibration.calibration import Calibration
-from reward_model.calibration.softmax_fit import fit_logits
+from reward_model.calibration.pool_weights import fit_weights, weight_intervals
 from reward_model.evaluation.probabilities import (
     FloatArray,
     check_groups,
@@ -36,10 +35,13 @@ from reward_model.evaluation.probabilities import (
     group_numbers,
     row_losses,
 )
-from reward_model.evaluation.resampling import INTERVAL, draws
 
 POOLINGS = ("logarithmic", "linear")
+BENDS = ("auto", "on", "off")
 RESAMPLES = 200
+BENT = "bent"
+# `auto` bends a blend where it gains more than so many standard errors in cross-validation.
+SURE = 2.0
 
 
 def pool(log_probs: Sequence[npt.ArrayLike], weights: npt.ArrayLike, pooling: str = "logarithmic") -> FloatArray:
@@ -55,11 +57,10 @@ def pool(log_probs: Sequence[npt.ArrayLike], weights: npt.ArrayLike, pooling: st
 
     Raises: ValueError for an unknown pooling, no members, members of different lengths, or weights that do not fit.
     """
-    members = _check_members(log_probs)
-    shares = check_weights(weights, len(members))
+    normalised = _normalised(log_probs)
+    shares = check_weights(weights, len(normalised))
     if pooling not in POOLINGS:
         raise ValueError(f"unknown pooling {pooling!r}; expected one of {', '.join(POOLINGS)}")
-    normalised = np.stack([log_softmax(member, axis=1) for member in members])
     if pooling == "logarithmic":
         return log_softmax(np.einsum("m,mnc->nc", shares, normalised), axis=1)
     return log_softmax(logsumexp(normalised, axis=0, b=shares[:, None, None]), axis=1)
@@ -75,8 +76,10 @@ class Blend:
         pooling: one of `POOLINGS`.
         calibration: of the pooled log-probabilities.
         intervals: 95 % bootstrap interval of each weight, resampled by prompt; empty where weights were not fitted.
-        log_loss: of each pooling in grouped cross-validation, weights and calibration fitted without the fold, in nats.
+        log_loss: of each pooling in grouped cross-validation, weights and calibration fitted without the fold, in nats; with
+            `bent`, that of the kept pooling with a bend, where one was tried.
         rows: number of battles the weights were fitted on.
+        bend: a correction of the calibrated pool; None for none.
 
     Raises: ValueError for anything else.
     """
@@ -88,6 +91,7 @@ class Blend:
     intervals: tuple[tuple[float, float], ...] = ()
     log_loss: dict[str, float] = field(default_factory=dict)
     rows: int = 0
+    bend: Bend | None = None
 
     def __post_init__(self) -> None:
         if not self.members or not all(isinstance(name, str) and name for name in self.members):
@@ -97,13 +101,16 @@ class Blend:
         check_weights(self.weights, len(self.members))
         if not isinstance(self.calibration, Calibration):
             raise ValueError("blend has no calibration")
+        if self.bend is not None and (not isinstance(self.bend, Bend) or self.bend.members != len(self.members)):
+            raise ValueError(f"blend has a bend of other members than its {len(self.members)}")
 
     def apply(self, log_probs: Sequence[npt.ArrayLike]) -> FloatArray:
         """Calibrated log-probabilities, float64 [n, 3], of the members' float [n, 3], in the order of `members`."""
-        return self.calibration.apply(self.pool(log_probs))
+        pooled = self.calibration.apply(self.pool(log_probs))
+        return pooled if self.bend is None else self.bend.apply(pooled, _normalised(log_probs))
 
     def pool(self, log_probs: Sequence[npt.ArrayLike]) -> FloatArray:
-        """The same without the calibration."""
+        """The same without calibration and bend."""
         return pool(log_probs, self.weights, self.pooling)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +141,7 @@ class Blend:
                 "weights": tuple(stored["weights"]),
                 "intervals": tuple(tuple(interval) for interval in stored.get("intervals", [])),
                 "calibration": Calibration.from_json(stored["calibration"]),
+                "bend": None if stored.get("bend") is None else Bend.from_json(stored["bend"]),
             }
         )
 
@@ -147,6 +155,7 @@ def fit_blend(
     seed: int = 0,
     resamples: int = RESAMPLES,
     weights: npt.ArrayLike | None = None,
+    bend: str = "auto",
 ) -> Blend:
     """Weights, pooling and calibration, fitted on battles that no member was trained on.
 
@@ -159,39 +168,61 @@ def fit_blend(
         seed: of folds and resamples.
         resamples: for the weights' intervals; 0: none.
         weights: one a member, to be taken as they are; None: fitted. Pooling and calibration are fitted all the same.
+        bend: `on`, `off`, or `auto`: where cross-validation is sure (`SURE`) that it helps.
 
     Raises: ValueError for rows, groups or names that do not fit together.
     """
     if pooling not in ("auto", *POOLINGS):
         raise ValueError(f"unknown pooling {pooling!r}; expected one of auto, {', '.join(POOLINGS)}")
+    if bend not in BENDS:
+        raise ValueError(f"unknown bend {bend!r}; expected one of {', '.join(BENDS)}")
     logits = _check_members(log_probs)
     targets = check_verdicts(verdicts, logits.shape[1])
     names = check_groups(groups, logits.shape[1])
     part, folds = deal_folds(names, targets, seed)
     given = None if weights is None else check_weights(weights, len(logits))
 
-    candidates = POOLINGS if pooling == "auto" else (pooling,)
-    losses: dict[str, float] = {}
-    for candidate in candidates:
-        held_out = np.empty(len(targets))
+    def held_out(candidate: str, bent: bool) -> FloatArray:
+        losses = np.empty(len(targets))
         for fold in range(folds):
             out = part == fold
             fitted = ~out if folds > 1 else out
             inner = [name for name, inside in zip(names, fitted, strict=True) if inside]
-            found = _fit_pooling(logits[:, fitted], targets[fitted], inner, candidate, seed, given)
-            held_out[out] = row_losses(found.apply(list(logits[:, out])), targets[out])
-        losses[candidate] = float(held_out.mean())
-    chosen = min(losses, key=lambda name: losses[name])
-    blend = _fit_pooling(logits, targets, names, chosen, seed, given)
+            of_fold = _fit_pooling(logits[:, fitted], targets[fitted], inner, candidate, seed, given, bent=bent)
+            losses[out] = row_losses(of_fold.apply(list(logits[:, out])), targets[out])
+        return losses
+
+    each = {candidate: held_out(candidate, bent=False) for candidate in (POOLINGS if pooling == "auto" else (pooling,))}
+    chosen = min(each, key=lambda name: float(each[name].mean()))
+    log_loss = {name: float(losses.mean()) for name, losses in each.items()}
+    bent = bend == "on"
+    # With one fold nothing is held out, and a bend would always seem to help.
+    if bent or (bend == "auto" and folds > 1):
+        losses = held_out(chosen, bent=True)
+        log_loss[BENT] = float(losses.mean())
+        bent = bent or _surely_less(losses - each[chosen], group_numbers(names))
+    blend = _fit_pooling(logits, targets, names, chosen, seed, given, bent=bent)
     return replace(
         blend,
         members=tuple(members) if members is not None else blend.members,
         intervals=()
         if given is not None
-        else _weight_intervals(logits, targets, group_numbers(names), chosen, seed, resamples),
-        log_loss=losses,
+        else weight_intervals(logits, targets, group_numbers(names), chosen, seed, resamples),
+        log_loss=log_loss,
         rows=len(targets),
     )
+
+
+def _surely_less(differences: FloatArray, group_of_row: np.ndarray) -> bool:
+    """Whether the mean is below 0 by more than `SURE` standard errors; battles of one group err together."""
+    mean = float(differences.mean())
+    by_group = np.bincount(group_of_row, differences - mean)
+    return mean < -SURE * float(np.sqrt((by_group**2).sum())) / len(differences)
+
+
+def _normalised(log_probs: Sequence[npt.ArrayLike]) -> FloatArray:
+    """float64 [members, n, 3]. Raises: ValueError as `pool` does."""
+    return np.stack([log_softmax(member, axis=1) for member in _check_members(log_probs)])
 
 
 def check_weights(weights: npt.ArrayLike, members: int) -> FloatArray:
@@ -217,56 +248,20 @@ def _check_members(log_probs: Sequence[npt.ArrayLike]) -> FloatArray:
 
 
 def _fit_pooling(
-    logits: FloatArray, targets: FloatArray, names: Sequence[str], pooling: str, seed: int, given: FloatArray | None
+    logits: FloatArray,
+    targets: FloatArray,
+    names: Sequence[str],
+    pooling: str,
+    seed: int,
+    given: FloatArray | None,
+    *,
+    bent: bool = False,
 ) -> Blend:
-    weights = _fit_weights(logits, targets, pooling) if given is None else given
+    weights = fit_weights(logits, targets, pooling) if given is None else given
     # Averaging narrows margins, and the map has to widen them again.
     fitted = calibration.fit(pool(list(logits), weights, pooling), targets, names, seed=seed, hold_narrow=False)
     numbers = tuple(str(member + 1) for member in range(len(logits)))
-    return Blend(members=numbers, weights=tuple(weights.tolist()), pooling=pooling, calibration=fitted)
-
-
-def _fit_weights(logits: FloatArray, targets: FloatArray, pooling: str, counts: FloatArray | None = None) -> FloatArray:
-    """float64 [members], summing to 1; equal where no member tells anything."""
-    members, rows, _ = logits.shape
-    normalised = log_softmax(logits, axis=2)
-    if pooling == "logarithmic":
-        shift = np.zeros((rows, 3, 1))
-        shift[:, 2] = 1.0
-        design = np.concatenate([np.moveaxis(normalised, 0, 2), shift], axis=2)
-        lower = np.array([0.0] * members + [-np.inf])
-        found = fit_logits(design, np.zeros((rows, 3)), targets, np.zeros(members + 1), lower, counts)[:members]
-    else:
-        found = _fit_mixture(np.exp(normalised), targets, np.ones(rows) if counts is None else counts)
-    return found / found.sum() if found.sum() > 0 else np.full(members, 1 / members)
-
-
-def _fit_mixture(probabilities: FloatArray, targets: FloatArray, counts: FloatArray) -> FloatArray:
-    shares = counts[:, None] * targets / counts.sum()
-
-    def loss_and_gradient(weights: FloatArray) -> tuple[float, FloatArray]:
-        mixture = np.einsum("m,mnc->nc", weights, probabilities)
-        loss = -(shares * np.log(mixture)).sum() + weights.sum()
-        return loss, 1 - np.einsum("nc,mnc->m", shares / mixture, probabilities)
-
-    members = len(probabilities)
-    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-    start = np.full(members, 1 / members)
-    # Not quite 0: a mixture of nothing has no logarithm.
-    bounds = [(1e-12, None)] * members
-    best = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return np.where(best.x > 1e-9, best.x, 0.0)
-
-
-def _weight_intervals(
-    logits: FloatArray, targets: FloatArray, group_of_row: np.ndarray, pooling: str, seed: int, resamples: int
-) -> tuple[tuple[float, float], ...]:
-    if resamples == 0:
-        return ()
-    resampling = []
-    for by_group in draws(int(group_of_row.max()) + 1, resamples, seed):
-        counts = by_group[group_of_row].astype(float)
-        seen = counts > 0
-        resampling.append(_fit_weights(logits[:, seen], targets[seen], pooling, counts[seen]))
-    low, high = np.percentile(np.stack(resampling), INTERVAL, axis=0)
-    return tuple((float(one), float(other)) for one, other in zip(low, high, strict=True))
+    blend = Blend(members=numbers, weights=tuple(weights.tolist()), pooling=pooling, calibration=fitted)
+    if not bent:
+        return blend
+    return replace(blend, bend=fit_bend(blend.apply(list(logits)), _normalised(list(logits)), targets))

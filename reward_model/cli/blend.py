@@ -21,7 +21,7 @@ from arena_data.containers.limit_flags import add_limit_flag, limits_of
 from arena_data.errors import InputError
 from arena_data.file_io import check_output_folder, read_json, write_json
 from arena_data.loading import local_files
-from reward_model.calibration.blending import POOLINGS, Blend, check_weights, fit_blend
+from reward_model.calibration.blending import BENDS, BENT, POOLINGS, Blend, check_weights, fit_blend
 from reward_model.calibration.calibration import Calibration
 from reward_model.cli.flags import command_parser, loading_of, parse_command
 from reward_model.evaluation.probabilities import FloatArray, row_losses
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         options.seed,
         options.resamples,
         weights=options.weights,
+        bend=options.bend,
     )
     blend = replace(blend, members=tuple(stored_name(member, folder) for member in options.members))
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +99,8 @@ def summary(blend: Blend, members: Sequence[str], alone: Sequence[float]) -> str
     lines.append(
         f"{pooled}: log loss {blend.log_loss[blend.pooling]:.4f} in cross-validation, on {blend.rows:,} battles"
     )
+    if BENT in blend.log_loss:
+        lines.append(f"bent: log loss {blend.log_loss[BENT]:.4f}; {'kept' if blend.bend else 'not kept'}")
     return "\n".join(lines)
 
 
@@ -114,6 +117,12 @@ def parser() -> CommandParser:
         help="out-of-fold predictions to fit on, one file a member (default: predict the input with every member)",
     )
     add("--pooling", choices=("auto", *POOLINGS), default="auto", help="auto: the better one in cross-validation")
+    add(
+        "--bend",
+        choices=BENDS,
+        default="auto",
+        help="a correction of the pool by each member's margin and tie; auto: where cross-validation is sure that it helps",
+    )
     add("--weights", nargs="+", type=float, metavar="W", help="weights to use, one a member (default: fitted)")
     add(
         "--resamples",
