@@ -52,8 +52,8 @@ class TieRewardConfig(RewardConfig):
         outcomes: three, or four: both-bad is an outcome beside A, B and tie, which gives rewards an absolute zero.
         show_models: write the two models' names into what is read, for a teacher; a student reads none.
         style: train a style head beside the reward, so that the reward does not learn length and format.
-        grades: whose grades of a win (strength, preference_strength, margin) train thresholds: our own battles' alone, all
-            battles', or none's; the run says which it leaves out.
+        grades: whose grades of a win train thresholds: our own battles', all battles' or none's. The run says what it leaves
+            out. Columns: strength, preference_strength, margin.
         init_from: a run directory, or a one-label reward model, whose weights this run starts from.
         batch_tokens: tokens of one batch on one device, padding included; it replaces the batch size.
         eval_batch_tokens: the same for evaluation (default: twice batch_tokens).
