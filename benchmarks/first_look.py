@@ -1,10 +1,10 @@
-"""The README's picture: one comparison, and what it is worth to say the same answer twice.
+"""The README's picture: one comparison, and what it is worth to say the same answer twice, both by `arena-minilm`.
 
-    python -m benchmarks.first_look --model runs/demo --input runs/demo/battles/test.jsonl
+    python -m benchmarks.first_look --input no_ties.jsonl
 
-On the left: P(A), P(B), P(tie) of two answers by `arena-minilm`. On the
-right: the win share of an answer said twice against itself said
-once, over the responses of the file, with the style head open and closed. Intervals are of the mean over prompts.
+On the left: P(A), P(B), P(tie) of two answers. On the right: the win share of an answer said twice against itself said once,
+over the responses of the file, which the judge should not have learned from: by what people would vote, and by the reward
+alone, with each battle's tie strength as it was. Intervals are of the mean over prompts.
 """
 
 import argparse
@@ -27,14 +27,25 @@ ANSWER_B = "I'm sorry, but as an AI language model I cannot answer that."
 MOST_BATTLES = 200
 
 
-def said_twice_gains(model: RewardModel, battles: Any, style: bool) -> dict[str, Any]:
+def said_twice_gains(model: RewardModel, battles: Any) -> dict[str, dict[str, Any]]:
     """Win share of the doubled answer less a half, with its interval, in points of a hundred battles."""
-    member = model.run.member if style else model.run.plain
     prompts, once = list(battles["prompt"]), list(battles["response_a"])
     twice = [[*turns[:-1], said_twice(turns[-1] or "")] for turns in once]
-    log_probs = model.run.predicted(member, "raise", prompts, twice, once).log_probs
-    shares = np.exp(log_probs[:, 0]) + 0.5 * np.exp(log_probs[:, 2]) - 0.5
-    return Resampling(list(battles["group"])).mean(100 * shares)
+    log_probs = np.log(model.compare(prompts, twice, once))
+    tie_strength = log_probs[:, 2] - log_probs[:, :2].mean(axis=1)
+    margins = {
+        "votes as they are": log_probs[:, 0] - log_probs[:, 1],
+        "the reward,\nstyle closed": model.reward(prompts, twice) - model.reward(prompts, once),
+    }
+    resampling = Resampling(list(battles["group"]))
+    shares = {name: shares_of(margin, tie_strength) for name, margin in margins.items()}
+    return {name: dict(resampling.mean(100 * (share - 0.5))) for name, share in shares.items()}
+
+
+def shares_of(margin: Any, tie_strength: Any) -> Any:
+    """P(A) and half of P(tie), after Davidson (1970). margin, tie_strength: float64 [n]."""
+    weights = np.exp(np.stack([margin / 2, -margin / 2, tie_strength]))
+    return (weights[0] + weights[2] / 2) / weights.sum(axis=0)
 
 
 def draw(probabilities: tuple[float, float, float], gains: dict[str, dict[str, Any]]) -> bytes:
@@ -71,18 +82,14 @@ def draw(probabilities: tuple[float, float, float], gains: dict[str, dict[str, A
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
     parser.add_argument("--input", required=True)
     parser.add_argument("--output", default="docs/images/first-look.png")
     flags = parser.parse_args()
-    model = RewardModel.from_pretrained(flags.model)
+    model = RewardModel.from_pretrained("arena-minilm", calibrated=False)
     battles = load_battles(flags.input)
     battles = battles.select(range(min(len(battles), MOST_BATTLES)))
-    gains = {
-        name: said_twice_gains(model, battles, style)
-        for name, style in (("votes as they are", True), ("the reward,\nstyle closed", False))
-    }
-    probabilities = RewardModel.from_pretrained("arena-minilm").compare(PROMPT, ANSWER_A, ANSWER_B)
+    gains = said_twice_gains(model, battles)
+    (probabilities,) = RewardModel.from_pretrained("arena-minilm").compare([PROMPT], [ANSWER_A], [ANSWER_B])
     print(probabilities, gains)
     write_bytes_atomically(Path(flags.output), draw(probabilities, gains))
 
