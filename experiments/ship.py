@@ -88,6 +88,7 @@ RECIPES = {
         "not which response is right",
         options={"model_name_or_path": "minilm", "max_length": 256, "dtype": "float32", "pooling": "normalized"},
         extra=("mtbench_webgpt", "tulu_human_eval", "pandalm"),
+        elsewhere=("mtbench_webgpt", "tulu_human_eval", "pandalm"),
         audited=60,
         weights="minilm",
     ),

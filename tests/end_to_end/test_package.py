@@ -30,6 +30,7 @@ DATA = (
     ),
     "reward_model/pretrained/minilm/frozen.safetensors",
     "reward_model/pretrained/style/style.safetensors",
+    "reward_model/publish/demo/page.css",
     "reward_model/publish/requirements-kaggle-baselines.txt",
     "reward_model/publish/requirements-kaggle.txt",
     "reward_model/publish/submit.ipynb",

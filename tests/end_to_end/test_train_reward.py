@@ -165,7 +165,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--model_name_or_path", "no/such/model"), "no/such/model: no tokenizer"),
+        (("--model_name_or_path", "no/such/model"), "no/such/model: no such directory"),
         (("--train_file", "nothing.csv"), "nothing.csv: no such file"),
         (("--train_file", "{no_winner}"), "no_winner.csv: "),
         (("--train_file", "{unknown}"), "unknown.jsonl, row 2, column 'winner'"),

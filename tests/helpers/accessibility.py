@@ -19,6 +19,9 @@ SCHEMES = ("light", "dark")
 _GRAVE = ("serious", "critical")
 _UNFOLD = "document.querySelectorAll('details').forEach(fold => fold.open = true)"
 
+# What fades in is hard to see on its way.
+_COME_TO_REST = "document.getAnimations().forEach(one => { try { one.finish() } catch { one.cancel() } })"
+
 
 @dataclass
 class Look:
@@ -63,6 +66,7 @@ def look_at(browser: Any, address: str, widths: Sequence[int] = WIDTHS) -> Look:
         page.evaluate(_UNFOLD)
         for width in widths:
             page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate(_COME_TO_REST)
             # The dark page differs by its colours alone.
             rules = [] if scheme == "light" else ["color-contrast"]
             look.findings += [f"{scheme}, {width} px: {text}" for text in grave_findings(page, rules)]

@@ -18,7 +18,10 @@ def test_a_name_of_the_hub_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["runs/demo", "./demo", "../demo", "/demo", "~/demo", "a/b/c", "models/mine"])
-def test_a_folder_that_is_not_there_is_no_name_of_the_hub(name: str) -> None:
+def test_a_folder_that_is_not_there_is_no_name_of_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=f"{name}: no such directory$"):
         check_model_there(name)
 
