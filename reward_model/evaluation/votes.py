@@ -127,11 +127,16 @@ def win_share(
     # Predictions that never vary, or votes on everything, leave nothing to correct by.
     trust = float(np.clip(-(by_votes @ by_predictions) / moved, 0, 1)) if moved > 1e-18 else 0.0
     reach = student.ppf((1 + LEVEL) / 2, prompts - 1) * math.sqrt(prompts / (prompts - 1))
+    # Where all votes are alike, no variance can be seen: so large a share of prompts may still vote otherwise (Clopper &
+    # Pearson 1934), by a whole win at most.
+    varies = bool(np.linalg.norm(by_votes) > 1e-12)
+    unseen = 1 - ((1 - LEVEL) / 2) ** (1 / prompts)
 
     def interval(weight: float) -> Interval:
         value = weight * forecast.mean() + weights @ (known - weight * forecast)
         half = reach * float(np.linalg.norm(by_votes + weight * by_predictions))
-        return Interval(float(value), float(max(0.0, value - half)), float(min(1.0, value + half)))
+        low, high = (half, half) if varies else (value * unseen, (1 - value) * unseen)
+        return Interval(float(value), float(max(0.0, value - low)), float(min(1.0, value + high)))
 
     def variance(weight: float) -> float:
         return float(np.sum((by_votes + weight * by_predictions) ** 2))

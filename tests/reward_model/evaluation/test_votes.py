@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from reward_model.evaluation.votes import LEAST_VOTES, ask, score, win_share
@@ -52,6 +53,17 @@ def test_votes_alone_worked_by_hand() -> None:
     assert result.alone.value == 0.5 and result.alone.high - 0.5 == pytest.approx(half)
     assert result.powered == result.alone and result.trust == 0  # predictions that never vary say nothing
     assert result.narrower == 0
+
+
+@pytest.mark.parametrize(("vote", "low", "high"), [(1.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.5, 0.5)])
+def test_votes_that_all_agree_are_not_certain(vote: float, low: float, high: float) -> None:
+    predicted, _ = voted_battles(200, 0)
+    votes = np.where(np.arange(200) < 30, vote, np.nan)
+    result = win_share(score(predicted), votes)
+    unseen = 1 - binomtest(30, 30).proportion_ci(0.95, "exact").low
+    assert result.alone == result.powered
+    assert result.alone.low == pytest.approx(vote - low * unseen)
+    assert result.alone.high == pytest.approx(vote + high * unseen)
 
 
 @pytest.mark.parametrize("bias", [0.0, 2.0])
