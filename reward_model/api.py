@@ -24,6 +24,8 @@ from reward_model.baselines.base import is_baseline
 from reward_model.hub_names import means_folder
 from reward_model.predict.text_scorer import STYLE_ALONE, Errors, TextScorer
 from reward_model.pretrained.judges import JUDGES, judge_folder
+from reward_model.run_directory.settings import BLEND, STOCK
+from reward_model.run_directory.stock import is_stock_directory
 
 if TYPE_CHECKING:
     from reward_model.predict.run_texts import RunTexts
@@ -46,7 +48,7 @@ class Probabilities(NamedTuple):
 
 
 class RewardModel:
-    """A run, a baseline or a judge that ships, ready to score. Made by `from_pretrained`."""
+    """A run, a baseline, a judge that ships, a blend or a stock reward model, ready to score. Made by `from_pretrained`."""
 
     def __init__(self, scorer: TextScorer):
         self.scorer = scorer
@@ -75,10 +77,11 @@ class RewardModel:
         style: bool = True,
         calibrated: bool = True,
     ) -> "RewardModel":
-        """Opens a run and loads its model; or opens a judge.
+        """Opens a run and loads its model; or opens a judge, a blend or a stock reward model.
 
         Args:
-            name: a directory of a run or a baseline, the `user/name` of a run on the Hub, `arena-style` or `arena-minilm`.
+            name: a directory of a run, a baseline, a blend or a stock reward model; the `user/name` of a run on the Hub; or
+                `arena-style` or `arena-minilm`.
             revision, token: of the Hub.
             base_model: directory or Hub id of the backbone, in the place of the one that the run names.
             device, dtype, merge: as `reward_model.run_directory.load_model.LoadOptions` says.
@@ -86,6 +89,7 @@ class RewardModel:
             style, calibrated: whether `compare` knows what style does to votes, and is calibrated.
 
         A baseline or a judge takes `base_model`, `device` and `calibrated`; it has no style, dtype or revision to choose.
+        What lies here has no revision. A stock reward model that is not calibrated has rewards only.
 
         Raises: InputError or ModelError, one line, for what is not there or cannot be used.
         """
@@ -100,11 +104,22 @@ class RewardModel:
             from reward_model.predict.baseline_texts import BaselineTexts
 
             return cls(BaselineTexts(folder, base_model, device, calibrated))
+        if revision is not None and folder.is_dir():
+            raise InputError("a directory has no revision", file=os.fspath(name), fix="leave out revision")
         from reward_model.predict.run_texts import RunTexts
         from reward_model.run_directory.load_model import LoadOptions
         from reward_model.run_directory.reading import read_run
 
         load = LoadOptions(base_model=base_model, dtype=dtype, device=device, merge=merge)
+        if (folder / BLEND).is_file() or (folder / STOCK).is_file() or is_stock_directory(folder):
+            from reward_model.predict.member import MemberOptions
+            from reward_model.predict.member_texts import MemberTexts
+
+            # Half the bias of position would stay in a joint model that reads one order.
+            options = MemberOptions(
+                load=load, batch_tokens=batch_tokens, style=style, calibrated=calibrated, swap_average=1.0
+            )
+            return cls(MemberTexts(os.fspath(name), options))
         run = read_run(_directory(name, revision, token))
         return cls(RunTexts.of(run, load, batch_tokens=batch_tokens, style=style, calibrated=calibrated))
 

@@ -43,12 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     require("gradio", "markdown_it", "lightgbm", "sklearn", "skops")
     from starlette.middleware import Middleware  # comes with gradio
 
+    from reward_model.api import RewardModel
     from reward_model.publish.demo.no_requests import NoRequestsOut
-    from reward_model.publish.demo.opening import open_model
     from reward_model.publish.demo.page import MOST_MEGABYTES, look, make_page
     from reward_model.publish.own_hosts import LOOPBACK, OwnHostsOnly
 
-    model = open_model(
+    model = RewardModel.from_pretrained(
         options.place or options.model or str(shipped_folder(DEFAULT)),
         base_model=options.base_model,
         device=options.device,

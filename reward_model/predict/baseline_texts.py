@@ -31,6 +31,7 @@ class BaselineTexts:
     """
 
     is_grounded = False
+    has_probabilities = True
 
     def __init__(self, folder: Path, base_model: str | None = None, device: str | None = None, calibrated: bool = True):
         self.stored, self.calibrated = open_baseline(folder, base_model, device), calibrated

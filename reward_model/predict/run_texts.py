@@ -20,6 +20,7 @@ class RunTexts:
     """A trained run. `member` knows what style does to votes if that was asked for; `plain` leaves style out."""
 
     caution = ""
+    has_probabilities = True
 
     def __init__(self, member: RunMember):
         self.member = member

@@ -15,17 +15,18 @@ STYLE_ALONE = "style alone, not for training"
 
 
 class TextScorer(Protocol):
-    """A run or a baseline, opened.
+    """A run, a baseline, a blend or a stock reward model, opened.
 
     name: as the reader knows it. caution: a line to print beside its answers, or nothing. reward_note: what its rewards
     leave out or count; None where a response has no reward of its own. is_grounded: whether its rewards have an absolute
-    zero, above which a response is usable.
+    zero, above which a response is usable. has_probabilities: whether it can compare two responses.
     """
 
     name: str
     caution: str
     reward_note: str | None
     is_grounded: bool
+    has_probabilities: bool
 
     def probabilities(
         self, prompts: Sequence[Text], responses_a: Sequence[Text], responses_b: Sequence[Text], errors: Errors

@@ -1,23 +1,23 @@
-"""What a server scores with: a run, a wrapped or stock reward model, a blend or a baseline, behind two methods.
+"""What a server scores with: whatever `RewardModel` opens, behind one method.
 
-Scores are those of `RewardModel` and of `arena-reward predict`. A battle or response that cannot be scored is NaN.
+Scores are those of `RewardModel`. A battle or response that cannot be scored is NaN.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from arena_data.errors import InputError
-from arena_data.reading.in_memory import Text, make_battles
+from arena_data.reading.in_memory import Text
 from reward_model.predict.text_scorer import STYLE_ALONE
 
 if TYPE_CHECKING:
     from reward_model.api import RewardModel
-    from reward_model.predict.member import Member, MemberOptions
+    from reward_model.predict.member import MemberOptions
     from reward_model.predict.text_scorer import TextScorer
 
 FloatArray = npt.NDArray[np.float64]
@@ -45,13 +45,12 @@ class Judge(Protocol):
         ...
 
 
-class RunJudge:
-    """A run directory or a shipped judge, through `RewardModel`. Style alone is no reward: a policy would learn length."""
-
-    has_probabilities = True
+class ModelJudge:
+    """Whatever `RewardModel` opens. Style alone is no reward: a policy would learn length."""
 
     def __init__(self, model: "RewardModel", name: str):
         self.model, self.name = model, name
+        self.has_probabilities = model.scorer.has_probabilities
         self.has_rewards = model.scorer.reward_note not in (None, STYLE_ALONE)
         self.set_thresholds = _thresholds_of_texts(model.scorer)
 
@@ -60,34 +59,6 @@ class RunJudge:
         if kind == "reward":
             return self.model.reward(prompts, a, errors="nan")[:, None]
         return self.model.compare(prompts, a, b, errors="nan")
-
-
-class MemberJudge:
-    """Any other member of a prediction. Rewards exist for stock reward models only."""
-
-    def __init__(self, member: "Member", name: str):
-        from reward_model.predict.coverage import stored_thresholds
-        from reward_model.predict.stock_member import StockMember
-
-        self.member, self.name = member, name
-        self.has_rewards = isinstance(member, StockMember)
-        self.has_probabilities = not isinstance(member, StockMember) or member.wrapped is not None
-        try:
-            self.set_thresholds: Mapping[str, float] = stored_thresholds([member])
-        except InputError:
-            self.set_thresholds = {}
-
-    def score(self, kind: Kind, rows: Sequence[Row]) -> FloatArray:
-        from reward_model.predict.member import Job
-
-        member: Any = self.member
-        job = Job(make_battles(*_columns(rows)))
-        if kind == "reward":
-            return np.asarray(member.scores(job)[0].reward_a, dtype=np.float64)[:, None]
-        prediction = member.predict(job)
-        probabilities = np.exp(prediction.log_probs)
-        probabilities[prediction.failed] = np.nan
-        return probabilities
 
 
 def open_served(path: str, options: "MemberOptions") -> Judge:
@@ -99,26 +70,26 @@ def open_served(path: str, options: "MemberOptions") -> Judge:
     Raises: InputError or ModelError, one line, for what cannot be opened or cannot score new texts.
     """
     from reward_model.api import RewardModel
-    from reward_model.predict.open_member import open_judge
-    from reward_model.predict.run_member import RunMember
 
     if os.path.isfile(path):
         raise InputError("a file of probabilities cannot score new texts", file=path, expected="a directory")
     name = Path(path).resolve().name if os.path.isdir(path) else path
-    if os.path.isdir(path) and not isinstance(member := open_judge(path, options), RunMember):
-        return MemberJudge(member, name)
     load = options.load
     model = RewardModel.from_pretrained(
         path, base_model=load.base_model, device=load.device, dtype=load.dtype, batch_tokens=options.batch_tokens
     )
-    return RunJudge(model, name)
+    return ModelJudge(model, name)
 
 
 def _thresholds_of_texts(scorer: "TextScorer") -> Mapping[str, float]:
     """What the judge's calibration has kept. A joint encoding is calibrated in one order, and `RewardModel` reads two."""
     from reward_model.predict.baseline_texts import BaselineTexts
+    from reward_model.predict.member_texts import MemberTexts
+    from reward_model.predict.open_member import BlendMember
     from reward_model.predict.run_texts import RunTexts
 
+    if isinstance(scorer, MemberTexts) and isinstance(scorer.member, BlendMember):
+        return {} if any(run.reads_orders for run in scorer.runs) else scorer.member.blend.calibration.set_thresholds
     if isinstance(scorer, BaselineTexts):
         return scorer.stored.calibration.set_thresholds
     if isinstance(scorer, RunTexts) and scorer.member.run.config.encoding == "separate":

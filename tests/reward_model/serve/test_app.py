@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from reward_model.serve.judge import RunJudge
+from reward_model.serve.judge import ModelJudge
 from reward_model.serve.limits import Limits
 from tests.helpers.served import HeldJudge, serving
 
@@ -21,12 +21,12 @@ GOOD = {"prompts": ["Hi"], "responses": ["Ho"]}
 
 
 @pytest.fixture(scope="module")
-def client(judge: RunJudge) -> Iterator[TestClient]:
+def client(judge: ModelJudge) -> Iterator[TestClient]:
     with serving(judge, LIMITS) as client:
         yield client
 
 
-def test_rewards_and_probabilities_are_those_of_offline_scoring(client: TestClient, judge: RunJudge) -> None:
+def test_rewards_and_probabilities_are_those_of_offline_scoring(client: TestClient, judge: ModelJudge) -> None:
     answer = client.post("/v1/reward", json={"prompts": PROMPTS, "responses": RESPONSES})
     assert answer.status_code == 200 and answer.json()["model"] == "tiny"
     np.testing.assert_allclose(answer.json()["rewards"], judge.model.reward(PROMPTS, RESPONSES), atol=1e-5)
@@ -46,7 +46,7 @@ def test_rewards_and_probabilities_are_those_of_offline_scoring(client: TestClie
     np.testing.assert_allclose([one["a"], one["b"], one["tie"]], expected[1], atol=1e-5)
 
 
-def test_verdict_sets_are_those_of_the_calibration(judge: RunJudge) -> None:
+def test_verdict_sets_are_those_of_the_calibration(judge: ModelJudge) -> None:
     battle = {"prompt": PROMPTS[0], "response_a": RESPONSES[0], "response_b": OTHERS[0]}
     with serving(judge) as client:
         refused = client.post("/v1/compare", json={**battle, "coverage": 0.9})
@@ -69,7 +69,7 @@ def test_verdict_sets_are_those_of_the_calibration(judge: RunJudge) -> None:
             assert client.post("/v1/compare", json={**battle, "coverage": coverage}).status_code == 422
 
 
-def test_messages_are_read_as_in_training(client: TestClient, judge: RunJudge) -> None:
+def test_messages_are_read_as_in_training(client: TestClient, judge: ModelJudge) -> None:
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
     completion = [{"role": "assistant", "content": [{"type": "text", "text": "Hello."}]}]
     rewards = client.post("/v1/reward", json={"prompts": [prompt], "responses": [completion]}).json()["rewards"]
@@ -122,7 +122,7 @@ def test_a_body_that_does_not_say_how_long_it_is_may_not_be_longer(client: TestC
     assert client.post("/v1/reward", content=pieces).status_code == 413
 
 
-def test_the_key_is_asked_for_everywhere_but_in_health_checks(judge: RunJudge) -> None:
+def test_the_key_is_asked_for_everywhere_but_in_health_checks(judge: ModelJudge) -> None:
     key = "correct-horse-battery"
     with serving(judge, key=key) as client:
         assert client.get("/health").status_code == client.get("/ready").status_code == 200
@@ -144,14 +144,14 @@ def test_the_key_is_asked_for_everywhere_but_in_health_checks(judge: RunJudge) -
             assert client.get(path).status_code == 401
 
 
-def test_requests_for_another_host_are_refused(judge: RunJudge) -> None:
+def test_requests_for_another_host_are_refused(judge: ModelJudge) -> None:
     with serving(judge, hosts=["127.0.0.1", "reward.internal"]) as client:
         for host, status in {"127.0.0.1": 200, "reward.internal:80": 200, "evil.example": 403}.items():
             assert client.get("/health", headers={"Host": host}).status_code == status
         assert client.post("/v1/reward", json=GOOD, headers={"Origin": "http://evil.example"}).status_code == 403
 
 
-def test_metrics_count_what_was_asked(judge: RunJudge, caplog: pytest.LogCaptureFixture) -> None:
+def test_metrics_count_what_was_asked(judge: ModelJudge, caplog: pytest.LogCaptureFixture) -> None:
     with serving(judge, LIMITS) as client, caplog.at_level("INFO", "reward_model.serve"):
         client.post("/v1/reward", json={"prompts": PROMPTS, "responses": RESPONSES})
         client.post("/v1/reward", json={"prompts": 3})

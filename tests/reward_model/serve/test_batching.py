@@ -10,7 +10,7 @@ import pytest
 from reward_model.errors import ModelError
 from reward_model.serve import batching
 from reward_model.serve.batching import Batcher
-from reward_model.serve.judge import Row, RunJudge
+from reward_model.serve.judge import ModelJudge, Row
 from reward_model.serve.limits import Limits, Refusal
 from reward_model.serve.workers import ThreadWorker
 from tests.helpers.served import HeldJudge
@@ -40,7 +40,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-def test_what_comes_while_a_batch_is_scored_is_the_next_batch(judge: RunJudge) -> None:
+def test_what_comes_while_a_batch_is_scored_is_the_next_batch(judge: ModelJudge) -> None:
     held = HeldJudge(judge)
 
     async def act(batcher: Batcher) -> None:
@@ -60,7 +60,7 @@ def test_what_comes_while_a_batch_is_scored_is_the_next_batch(judge: RunJudge) -
     run(held, Limits(batch=8), act)
 
 
-def test_a_full_queue_refuses_and_what_it_took_is_answered_at_the_end(judge: RunJudge) -> None:
+def test_a_full_queue_refuses_and_what_it_took_is_answered_at_the_end(judge: ModelJudge) -> None:
     held = HeldJudge(judge)
     taken: list[asyncio.Task[Any]] = []
 
@@ -78,7 +78,7 @@ def test_a_full_queue_refuses_and_what_it_took_is_answered_at_the_end(judge: Run
     assert [len(task.result()) for task in taken] == [1, 2]
 
 
-def test_time_that_is_up_frees_the_queue(judge: RunJudge) -> None:
+def test_time_that_is_up_frees_the_queue(judge: ModelJudge) -> None:
     held = HeldJudge(judge)
 
     async def act(batcher: Batcher) -> None:
@@ -96,7 +96,7 @@ def test_time_that_is_up_frees_the_queue(judge: RunJudge) -> None:
     run(held, Limits(seconds=0.3), act)
 
 
-def test_a_worker_that_dies_is_a_503_and_comes_back(judge: RunJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_is_a_503_and_comes_back(judge: ModelJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "RESTART_SECONDS", (0.01, 0.01))
     held = HeldJudge(judge)
     held.error = ModelError("the GPU stopped")
@@ -112,7 +112,7 @@ def test_a_worker_that_dies_is_a_503_and_comes_back(judge: RunJudge, monkeypatch
     run(held, Limits(), act)
 
 
-def test_a_worker_that_hangs_is_started_again(judge: RunJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_hangs_is_started_again(judge: ModelJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "RESTART_SECONDS", (0.01, 0.01))
     held = HeldJudge(judge)
     deaths: list[str] = []
@@ -131,7 +131,7 @@ def test_a_worker_that_hangs_is_started_again(judge: RunJudge, monkeypatch: pyte
     assert deaths == ["a worker gave no answer within 1 seconds"]
 
 
-def test_one_clients_rows_cost_no_other_client(judge: RunJudge) -> None:
+def test_one_clients_rows_cost_no_other_client(judge: ModelJudge) -> None:
     class Choosy(HeldJudge):
         def score(self, kind: Any, rows: Any) -> Any:
             scores = super().score(kind, rows)
@@ -154,7 +154,7 @@ def test_one_clients_rows_cost_no_other_client(judge: RunJudge) -> None:
     run(held, Limits(), act)
 
 
-def test_a_request_larger_than_a_batch_is_answered_whole(judge: RunJudge) -> None:
+def test_a_request_larger_than_a_batch_is_answered_whole(judge: ModelJudge) -> None:
     async def act(batcher: Batcher) -> None:
         texts = [f"text {place}" for place in range(10)]
         scores = await batcher.score("reward", rows_of(*texts))

@@ -13,7 +13,7 @@ import uvicorn
 
 from reward_model.serve.app import make_app
 from reward_model.serve.client import AsyncRemoteReward, RemoteReward
-from reward_model.serve.judge import RunJudge
+from reward_model.serve.judge import ModelJudge
 from reward_model.serve.verl_reward import compute_score
 from reward_model.serve.workers import ThreadWorker
 
@@ -23,7 +23,7 @@ COMPLETIONS = [[{"role": "assistant", "content": text}] for text in ("4.", "La l
 
 
 @pytest.fixture(scope="module")
-def url(judge: RunJudge) -> Iterator[str]:
+def url(judge: ModelJudge) -> Iterator[str]:
     app = make_app([ThreadWorker(judge)], key=KEY)
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -37,7 +37,7 @@ def url(judge: RunJudge) -> Iterator[str]:
     assert not thread.is_alive()
 
 
-def test_trls_reward_function_gives_the_runs_rewards(url: str, judge: RunJudge) -> None:
+def test_trls_reward_function_gives_the_runs_rewards(url: str, judge: ModelJudge) -> None:
     expected = judge.model.trl_reward(PROMPTS, COMPLETIONS)
     remote = RemoteReward(url, KEY, rows=2)  # three texts in two requests
     given: dict[str, Any] = {"completion_ids": [[1]] * 3, "trainer_state": object()}
@@ -55,7 +55,7 @@ def test_trls_reward_function_gives_the_runs_rewards(url: str, judge: RunJudge) 
         np.testing.assert_allclose(rewards, expected, atol=1e-5)
 
 
-def test_verls_reward_function(url: str, judge: RunJudge) -> None:
+def test_verls_reward_function(url: str, judge: ModelJudge) -> None:
     [expected] = judge.model.trl_reward(PROMPTS[:1], COMPLETIONS[:1])
     for prompt in (PROMPTS[0], "What is 2 + 2?"):
         given = {"data_source": "x", "solution_str": "4.", "ground_truth": "4", "extra_info": {"question": prompt}}
@@ -77,7 +77,7 @@ def test_what_cannot_be_answered_is_said_in_one_line(url: str) -> None:
         RemoteReward("127.0.0.1:8000")
 
 
-def test_openrlhfs_transport(url: str, judge: RunJudge) -> None:
+def test_openrlhfs_transport(url: str, judge: ModelJudge) -> None:
     """aiohttp with the key in the URL, as `--remote_rm_url` may hold it: OpenRLHF sends no headers of its own."""
     import aiohttp
 
@@ -94,7 +94,7 @@ def test_openrlhfs_transport(url: str, judge: RunJudge) -> None:
 
 
 @pytest.mark.slow
-def test_a_step_of_grpo_with_a_served_reward(url: str, judge: RunJudge, tmp_path: Path) -> None:
+def test_a_step_of_grpo_with_a_served_reward(url: str, judge: ModelJudge, tmp_path: Path) -> None:
     """Stock TRL with the synchronous and the async client beside the model itself: equal rewards, and the policy moves."""
     from tests.helpers.grpo import mean_rewards_of_a_step
 

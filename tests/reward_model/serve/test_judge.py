@@ -15,7 +15,7 @@ from reward_model.predict.member import Job, MemberOptions
 from reward_model.predict.open_member import open_member
 from reward_model.predict.stock_rewards import StockScorer
 from reward_model.run_directory.load_model import LoadOptions
-from reward_model.serve.judge import Row, RunJudge, open_served
+from reward_model.serve.judge import ModelJudge, Row, open_served
 from tests.helpers.commands import SAMPLE
 from tests.helpers.run_directories import make_run
 from tests.helpers.served import serving
@@ -33,7 +33,7 @@ def offline(folder: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["blend", "baseline", "joint"])
-def test_a_judge_of_battles_only(kind: str, judge: RunJudge, tmp_path: Path) -> None:
+def test_a_judge_of_battles_only(kind: str, judge: ModelJudge, tmp_path: Path) -> None:
     folder = tmp_path / kind
     if kind == "blend":
         folder.mkdir()

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from scipy.special import expit
 
 from reward_model.publish.chat_template import plain_export_template
-from reward_model.serve.judge import RunJudge
+from reward_model.serve.judge import ModelJudge
 from reward_model.serve.protocols.templated import messages_of
 from tests.helpers.served import serving
 
@@ -42,13 +42,13 @@ def rendered(template: str, messages: list[dict[str, str]], **more: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def client(judge: RunJudge) -> Iterator[TestClient]:
+def client(judge: ModelJudge) -> Iterator[TestClient]:
     with serving(judge) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def rewards(judge: RunJudge) -> np.ndarray:
+def rewards(judge: ModelJudge) -> np.ndarray:
     return judge.model.reward(QUESTIONS, ANSWERS)
 
 
@@ -120,7 +120,7 @@ def test_tei_predict(client: TestClient, rewards: np.ndarray) -> None:
     assert client.post("/predict", json={"inputs": "Hello."}).status_code == 422
 
 
-def test_tei_rerank(client: TestClient, judge: RunJudge) -> None:
+def test_tei_rerank(client: TestClient, judge: ModelJudge) -> None:
     expected = judge.model.reward(["Sing."] * 3, ANSWERS)
     request = {"query": "Sing.", "texts": ANSWERS, "raw_scores": True, "return_text": True}
     ranks = client.post("/rerank", json=request).json()
