@@ -122,7 +122,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return folder, dataclasses.replace(data, train=dataclasses.replace(data.train, rows=rows))
 
 
-@pytest.mark.slow
+@pytest.mark.scale
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_sharded_training_ends_as_one_process_does_and_resumes_bit_for_bit(method: str, trained: Any) -> None:
     folder, data = trained
