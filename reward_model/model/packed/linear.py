@@ -7,6 +7,7 @@ operators alone needs no compilation (docs/LOG.md).
 Source: https://docs.pytorch.org/tutorials/prototype/inductor_windows.html and torch/_inductor/fx_passes/mkldnn_fusion.py.
 """
 
+import os
 from typing import Any
 
 import torch
@@ -16,6 +17,11 @@ from transformers.activations import GELUActivation
 
 # Rows of an input that a layout is chosen for; others are computed as rightly.
 ROWS = 4096
+# oneDNN and PyTorch's layer over it keep what they made for each number of rows, a megabyte each, 1024 of each kind. Packs
+# hardly ever have as many tokens as another one; within a pack a layer's products need few. Read when oneDNN is first used.
+KEPT_PRODUCTS = "64"
+for _variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_variable, KEPT_PRODUCTS)
 
 
 class PackedLinear(nn.Module):

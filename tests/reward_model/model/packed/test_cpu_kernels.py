@@ -1,6 +1,7 @@
 """What is computed otherwise on a CPU must give the same numbers: packed linear layers, attention by plain products."""
 
 import copy
+import os
 import platform
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from transformers.activations import ACT2FN
 from reward_model.model.packed import plain_attention
 from reward_model.model.packed.linear import PackedLinear, pack_linear_layers
 from reward_model.model.score_layer import find_score_layer
+from tests.helpers.prose import ROOT
 from tests.reward_model.model.test_every_architecture import padded, scores, tie_aware
 
 
@@ -94,3 +96,24 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         for how in ("kept", "given back")
     ]
     assert faults[0] < faults[1] / 2
+
+
+GROWTH = """
+import psutil, torch
+from torch import nn
+from reward_model.model.packed.linear import PackedLinear
+torch.set_num_threads(1)
+layer, process = PackedLinear(nn.Linear(384, 1536)), psutil.Process()
+sizes = []
+with torch.inference_mode():
+    for tokens in range(1000, 1300):
+        layer(torch.zeros(1, tokens, 384))
+        sizes.append(process.memory_info().rss)
+print((sizes[299] - sizes[99]) / 2**20)
+"""
+
+
+def test_packs_of_ever_new_lengths_do_not_fill_the_memory() -> None:
+    kept = {name: value for name, value in os.environ.items() if "CACHE_CAPACITY" not in name}
+    run = subprocess.run([sys.executable, "-c", GROWTH], cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 60, run.stdout
