@@ -12,15 +12,10 @@ from tests.helpers.prose import ROOT
 # Lines of code, imports apart. The first one's text promises ten.
 MOST_LINES = {"evaluate_two_models": 10, "kaggle_weekend": 55, "rlhf_reward": 65}
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
-# They train a model, and take twenty seconds each.
-LONG = {"kaggle_weekend", "rlhf_reward"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.scale] * (path.stem in LONG)) for path in NOTEBOOKS],
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_what_its_stored_outputs_show(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     stored = nbformat.read(path, as_version=4)
