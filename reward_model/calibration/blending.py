@@ -182,28 +182,37 @@ def fit_blend(
     part, folds = deal_folds(names, targets, seed)
     given = None if weights is None else check_weights(weights, len(logits))
 
-    def held_out(candidate: str, bent: bool) -> FloatArray:
+    held_out = [part == fold for fold in range(folds)]
+    fitted = [~out if folds > 1 else out for out in held_out]
+
+    def of_folds(candidate: str) -> list[Blend]:
+        groups_of = [[name for name, inside in zip(names, rows, strict=True) if inside] for rows in fitted]
+        return [
+            _fit_pooling(logits[:, rows], targets[rows], inner, candidate, seed, given)
+            for rows, inner in zip(fitted, groups_of, strict=True)
+        ]
+
+    def losses_of(blends: Sequence[Blend]) -> FloatArray:
         losses = np.empty(len(targets))
-        for fold in range(folds):
-            out = part == fold
-            fitted = ~out if folds > 1 else out
-            inner = [name for name, inside in zip(names, fitted, strict=True) if inside]
-            of_fold = _fit_pooling(logits[:, fitted], targets[fitted], inner, candidate, seed, given, bent=bent)
-            losses[out] = row_losses(of_fold.apply(list(logits[:, out])), targets[out])
+        for out, blend in zip(held_out, blends, strict=True):
+            losses[out] = row_losses(blend.apply(list(logits[:, out])), targets[out])
         return losses
 
-    each = {candidate: held_out(candidate, bent=False) for candidate in (POOLINGS if pooling == "auto" else (pooling,))}
+    pooled = {candidate: of_folds(candidate) for candidate in (POOLINGS if pooling == "auto" else (pooling,))}
+    each = {candidate: losses_of(blends) for candidate, blends in pooled.items()}
     chosen = min(each, key=lambda name: float(each[name].mean()))
     log_loss = {name: float(losses.mean()) for name, losses in each.items()}
     bent = bend == "on"
     # With one fold nothing is held out, and a bend would always seem to help.
     if bent or (bend == "auto" and folds > 1):
-        losses = held_out(chosen, bent=True)
+        losses = losses_of(
+            [_bent(blend, logits[:, rows], targets[rows]) for blend, rows in zip(pooled[chosen], fitted, strict=True)]
+        )
         log_loss[BENT] = float(losses.mean())
         bent = bent or _surely_less(losses - each[chosen], group_numbers(names))
-    blend = _fit_pooling(logits, targets, names, chosen, seed, given, bent=bent)
+    blend = _fit_pooling(logits, targets, names, chosen, seed, given)
     return replace(
-        blend,
+        _bent(blend, logits, targets) if bent else blend,
         members=tuple(members) if members is not None else blend.members,
         intervals=()
         if given is not None
@@ -254,14 +263,14 @@ def _fit_pooling(
     pooling: str,
     seed: int,
     given: FloatArray | None,
-    *,
-    bent: bool = False,
 ) -> Blend:
     weights = fit_weights(logits, targets, pooling) if given is None else given
     # Averaging narrows margins, and the map has to widen them again.
     fitted = calibration.fit(pool(list(logits), weights, pooling), targets, names, seed=seed, hold_narrow=False)
     numbers = tuple(str(member + 1) for member in range(len(logits)))
-    blend = Blend(members=numbers, weights=tuple(weights.tolist()), pooling=pooling, calibration=fitted)
-    if not bent:
-        return blend
+    return Blend(members=numbers, weights=tuple(weights.tolist()), pooling=pooling, calibration=fitted)
+
+
+def _bent(blend: Blend, logits: FloatArray, targets: FloatArray) -> Blend:
+    """The blend with a bend that is fitted on the rows that it was fitted on."""
     return replace(blend, bend=fit_bend(blend.apply(list(logits)), _normalised(list(logits)), targets))
