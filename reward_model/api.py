@@ -119,9 +119,9 @@ class RewardModel:
             options = MemberOptions(
                 load=load, batch_tokens=batch_tokens, style=style, calibrated=calibrated, swap_average=1.0
             )
-            return cls(MemberTexts(os.fspath(name), options))
+            return cls(MemberTexts.of(os.fspath(name), options))
         run = read_run(_directory(name, revision, token))
-        return cls(RunTexts.of(run, load, batch_tokens=batch_tokens, style=style, calibrated=calibrated))
+        return cls(RunTexts.of_run(run, load, batch_tokens=batch_tokens, style=style, calibrated=calibrated))
 
     @overload
     def reward(  # type: ignore[overload-overlap]  # a str is a sequence

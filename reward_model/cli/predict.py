@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from arena_data.arguments import is_first_process
 from arena_data.containers.limit_flags import limits_of
 from arena_data.errors import InputError
+from reward_model.cli.console.messages import say
 from reward_model.cli.console.stopping import ended_by_signals
 from reward_model.cli.flags import PredictionFlags, parse_flags, task_of
 from reward_model.cli.flags import parser as parser
@@ -306,9 +307,3 @@ def keep_quiet() -> None:
     warnings.simplefilter("ignore", FutureWarning)
     # bitsandbytes 0.50 tells of each cast that its 8-bit layers make.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-
-def say(*lines: str) -> None:
-    """To standard error."""
-    for line in lines:
-        print(line, file=sys.stderr)

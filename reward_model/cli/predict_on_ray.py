@@ -6,13 +6,13 @@
 Given again after a stop, the same command goes on with the partitions that are missing.
 """
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arena_data.errors import InputError
+from reward_model.cli.console.messages import say
 from reward_model.cli.flags import OFFLINE, PredictionFlags, task_of
 from reward_model.errors import require
 
@@ -125,9 +125,3 @@ def summarise(flags: PredictionFlags, progress: "Progress", seconds: float) -> i
         why = f" ({progress.first_error})" if progress.first_error else ""
         say(f"warning: {progress.failed:,} rows could not be scored and have the prior{why}")
     return 3 if progress.failed else 0
-
-
-def say(*lines: str) -> None:
-    """To standard error."""
-    for line in lines:
-        print(line, file=sys.stderr)

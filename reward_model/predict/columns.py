@@ -27,5 +27,4 @@ def reward_columns(prediction: Prediction) -> dict[str, npt.NDArray[np.float64]]
 
 def sets_of(prediction: Prediction, threshold: float) -> BoolArray:
     """bool [n, 3]: the labels in each battle's verdict set; all of them where the battle could not be scored."""
-    # Of a battle that could not be scored nothing is known.
     return verdict_sets(prediction.log_probs, threshold) | prediction.failed[:, None]

@@ -6,31 +6,28 @@ import numpy as np
 
 from arena_data.errors import InputError
 from arena_data.reading.cleaning import Text
-from arena_data.reading.in_memory import make_battles
-from reward_model.errors import ScoringError
 from reward_model.model.four_outcomes import usable
-from reward_model.predict.member import Job, MemberOptions, MemberPrediction
+from reward_model.predict.member import MemberOptions
+from reward_model.predict.member_texts import MemberTexts
 from reward_model.predict.run_member import RunMember
 from reward_model.predict.text_scorer import Errors, FloatArray
 from reward_model.run_directory.load_model import LoadOptions
 from reward_model.run_directory.reading import RunDirectory
 
 
-class RunTexts:
+class RunTexts(MemberTexts):
     """A trained run. `member` knows what style does to votes if that was asked for; `plain` leaves style out."""
 
-    caution = ""
-    has_probabilities = True
+    member: RunMember
 
     def __init__(self, member: RunMember):
-        self.member = member
+        super().__init__(member)
         self.plain = member.sharing(style=False)
-        self.name = member.name
         self.is_grounded = member.is_grounded
         self.reward_note = "length and format left out" if member.encoding.scores_responses else None
 
     @classmethod
-    def of(
+    def of_run(
         cls, run: RunDirectory, load: LoadOptions, *, batch_tokens: int | None, style: bool, calibrated: bool
     ) -> "RunTexts":
         """Loads the run's model. Raises: ModelError, one line, for one that cannot be used."""
@@ -54,35 +51,3 @@ class RunTexts:
         scores = self.predicted(self.member, errors, prompts, responses, responses).scores
         assert scores is not None
         return usable(scores.reward_a)
-
-    def probabilities(
-        self, prompts: Sequence[Text], responses_a: Sequence[Text], responses_b: Sequence[Text], errors: Errors
-    ) -> FloatArray:
-        prediction = self.predicted(self.member, errors, prompts, responses_a, responses_b)
-        probabilities = np.exp(prediction.log_probs)
-        probabilities[prediction.failed] = np.nan
-        return probabilities
-
-    def away(
-        self, prompts: Sequence[Text], responses_a: Sequence[Text], responses_b: Sequence[Text]
-    ) -> list[list[str]]:
-        return [[] for _ in prompts]
-
-    def predicted(self, member: RunMember, errors: Errors, *texts: Sequence[Text]) -> MemberPrediction:
-        """What a member says of texts: prompts, responses A, responses B.
-
-        Args:
-            member: `self.member`, or `self.plain`, which leaves style out.
-            errors: with `nan` the log-probabilities of what failed are the class prior's.
-
-        Raises: ScoringError where a battle has failed, unless NaN is asked for.
-        """
-        prediction = member.predict(Job(make_battles(*texts)))
-        if errors == "raise" and prediction.failed.any():
-            failed = np.flatnonzero(prediction.failed)
-            why = member.first_error or "its scores are not finite, or its text cannot be tokenised"
-            raise ScoringError(
-                f"text {failed[0]} of {len(prediction.failed)} (counted from 0) cannot be scored: {why}"
-                f"{f'; {len(failed)} failed in all' if len(failed) > 1 else ''}"
-            )
-        return prediction

@@ -43,14 +43,12 @@ def plan_shards(sequences: Sequences) -> list[IntArray]:
     return np.split(order, range(SHARD_SEQUENCES, len(order), SHARD_SEQUENCES)) if len(order) else []
 
 
-@dataclass(frozen=True)
-class ShardLoop:
-    """What scoring shards takes.
+@dataclass(frozen=True, kw_only=True)
+class ShardWork:
+    """What is scored, whoever scores it.
 
     Args:
         battles, sequences, shards: the work; a shard is int64 [m] of sequences.
-        encoder: at the run's max_length.
-        scorer: makes the scorer; called once, and only where something is left to score.
         store: where finished shards are kept; nowhere if None.
         deadline: shortens texts when time gets short.
         progress: whether to show a bar.
@@ -60,8 +58,6 @@ class ShardLoop:
     battles: datasets.Dataset
     sequences: Sequences
     shards: list[IntArray]
-    encoder: BattleEncoder
-    scorer: Callable[[], Scorer]
     store: ShardStore | None
     deadline: Deadline
     progress: bool = False
@@ -72,6 +68,19 @@ class ShardLoop:
         scores = self.store.read(number, len(self.shards[number])) if self.store else None
         hurried = scores is not None and self.deadline.ends is None and scores.shortened.any()
         return None if hurried else scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardLoop(ShardWork):
+    """What scoring shards of a run takes.
+
+    Args:
+        encoder: at the run's max_length.
+        scorer: makes the scorer; called once, and only where something is left to score.
+    """
+
+    encoder: BattleEncoder
+    scorer: Callable[[], Scorer]
 
     def run(self, own: Iterable[int], others: Iterable[int] = ()) -> dict[int, ShardScores]:
         """Scores of the shards of these numbers.

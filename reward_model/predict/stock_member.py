@@ -85,8 +85,16 @@ class StockMember:
                 stock=of_model, reading=reading, texts=sequences.fingerprint, shards=list(map(len, shards))
             )
             store = ShardStore(job.folder / key)
-        progress = job.progress and job.team.is_main
-        loop = StockShards(job.battles, sequences, shards, self._loaded, store, job.deadline, progress, job.check)
+        loop = StockShards(
+            battles=job.battles,
+            sequences=sequences,
+            shards=shards,
+            scorer=self._loaded,
+            store=store,
+            deadline=job.deadline,
+            progress=job.progress and job.team.is_main,
+            check=job.check,
+        )
         own = job.team.share(len(shards))
         others = [number for number in range(len(shards)) if number not in own] if job.team.is_main else []
         values, cut, shortened = joined(sequences, shards, loop.run(own, others))

@@ -7,39 +7,25 @@ the tokenizer cuts its texts further.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import datasets
 import numpy as np
 from tqdm import tqdm
 
-from reward_model.predict.deadline import Deadline
-from reward_model.predict.shard_store import ShardScores, ShardStore
+from reward_model.predict.shard_loop import ShardWork
+from reward_model.predict.shard_store import ShardScores
 from reward_model.predict.stock_rewards import StockScorer
-from reward_model.tokens.sequences import IntArray, Sequences
 
 LEAST_TOKENS, MOST_TOKENS = 32, 1 << 20  # of a conversation, where time gets short and where a model has no limit
 
 
-@dataclass(frozen=True)
-class StockShards:
-    """What scoring takes.
+@dataclass(frozen=True, kw_only=True)
+class StockShards(ShardWork):
+    """What scoring shards of a stock model takes.
 
     Args:
-        battles, sequences, shards: the work; a shard is int64 [m] of sequences.
         scorer: makes the scorer; called only where something is left to score.
-        store: where finished shards are kept; nowhere if None.
-        deadline: shortens texts when time gets short.
-        progress: whether to show a bar.
-        check: called before each batch, if given; what it raises ends the loop.
     """
 
-    battles: datasets.Dataset
-    sequences: Sequences
-    shards: list[IntArray]
     scorer: Callable[[], StockScorer]
-    store: ShardStore | None
-    deadline: Deadline
-    progress: bool = False
-    check: Callable[[], None] | None = None
 
     def run(self, own: Iterable[int], others: Iterable[int] = ()) -> dict[int, ShardScores]:
         """Scores of the shards of these numbers.
@@ -52,16 +38,14 @@ class StockShards:
         with tqdm(total=len(self.sequences), desc="Rewards", unit="text", disable=not self.progress) as bar:
             for numbers in (list(own), list(others)[::-1]):
                 while numbers:
-                    scored[numbers[0]] = self._stored(numbers[0]) or self._score(numbers)
+                    scored[numbers[0]] = self._whole(numbers[0]) or self._score(numbers)
                     bar.update(len(self.shards[numbers.pop(0)]))
         return scored
 
-    def _stored(self, number: int) -> ShardScores | None:
-        """What the store has of a shard; nothing with failed rows, or that was read shorter than is asked now."""
-        scores = self.store.read(number, len(self.shards[number])) if self.store else None
-        if scores is None or not np.isfinite(scores.values).all():
-            return None
-        return None if self.deadline.ends is None and scores.shortened.any() else scores
+    def _whole(self, number: int) -> ShardScores | None:
+        """As `stored`, but nothing with failed rows."""
+        scores = self.stored(number)
+        return scores if scores is not None and np.isfinite(scores.values).all() else None
 
     def _score(self, numbers: Sequence[int]) -> ShardScores:
         """Scores the first of the shards, with its share of the time that is left for all of them."""
