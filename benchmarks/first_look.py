@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from arena_data.file_io import write_bytes_atomically
 from arena_data.loading import load_battles
@@ -20,6 +21,8 @@ from arena_data.webpage.drawing import ACCENT, INK, MUTED, VERDICT_COLOURS
 from reward_model.api import RewardModel
 from reward_model.audit.counterfactuals import said_twice
 from reward_model.evaluation.resampling import Resampling
+from reward_model.evaluation.votes import score
+from reward_model.model.tie_links import log_probabilities
 
 PROMPT = "Why is the sky blue?"
 ANSWER_A = "Air scatters blue light more than red."
@@ -38,14 +41,11 @@ def said_twice_gains(model: RewardModel, battles: Any) -> dict[str, dict[str, An
         "the reward,\nstyle closed": model.reward(prompts, twice) - model.reward(prompts, once),
     }
     resampling = Resampling(list(battles["group"]))
-    shares = {name: shares_of(margin, tie_strength) for name, margin in margins.items()}
-    return {name: dict(resampling.mean(100 * (share - 0.5))) for name, share in shares.items()}
-
-
-def shares_of(margin: Any, tie_strength: Any) -> Any:
-    """P(A) and half of P(tie), after Davidson (1970). margin, tie_strength: float64 [n]."""
-    weights = np.exp(np.stack([margin / 2, -margin / 2, tie_strength]))
-    return (weights[0] + weights[2] / 2) / weights.sum(axis=0)
+    verdicts = {
+        name: log_probabilities(torch.from_numpy(margin), torch.from_numpy(tie_strength), "davidson").exp()
+        for name, margin in margins.items()
+    }
+    return {name: dict(resampling.mean(100 * (score(shares) - 0.5))) for name, shares in verdicts.items()}
 
 
 def draw(probabilities: tuple[float, float, float], gains: dict[str, dict[str, Any]]) -> bytes:

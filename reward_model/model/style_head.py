@@ -131,7 +131,8 @@ class StyleScale(NamedTuple):
         return StyleScale(side, pair, reach)
 
 
-STYLE_ARRAYS = ("style_reward", "style_tie", "style_similarity", "side_mean", "side_scale", "pair_mean", "pair_scale")
+STYLE_WEIGHTS = ("style_reward", "style_tie", "style_similarity")
+STYLE_ARRAYS = (*STYLE_WEIGHTS, "side_mean", "side_scale", "pair_mean", "pair_scale")
 # Not in files of older versions.
 REACH_ARRAYS = ("difference_reach", "pair_low", "pair_high")
 FloatArray = npt.NDArray[np.float32]
@@ -189,6 +190,25 @@ class StyleHead:
             object.__setattr__(self, name, array)
         if not ((self.difference_reach >= 0).all() and (self.pair_low <= self.pair_high).all()):
             raise ValueError("difference_reach has values below 0, or pair_low has values above pair_high")
+
+    @classmethod
+    def of(cls, features: tuple[str, ...], weights: Mapping[str, FloatArray], scale: StyleScale) -> "StyleHead":
+        """A head that standardises its features as `scale` does; the property of that name is the inverse.
+
+        Args:
+            weights: those of `STYLE_WEIGHTS`, by name; others are passed over.
+        """
+        return cls(
+            features=features,
+            **{name: weights[name] for name in STYLE_WEIGHTS},
+            side_mean=scale.side.mean,
+            side_scale=scale.side.spread,
+            pair_mean=scale.pair.mean,
+            pair_scale=scale.pair.spread,
+            difference_reach=scale.reach.difference,
+            pair_low=scale.reach.pair_low,
+            pair_high=scale.reach.pair_high,
+        )
 
     @property
     def scale(self) -> StyleScale:

@@ -14,7 +14,7 @@ from reward_model.evaluation.probabilities import log_loss, row_losses
 from reward_model.evaluation.quality import quality
 from reward_model.evaluation.resampling import Resampling
 from reward_model.model.score_layer import score_module_name
-from reward_model.model.style_head import StyleHead, StyleScale
+from reward_model.model.style_head import StyleHead
 from reward_model.run_directory.curves import CLASS_PRIOR, STYLE_ALONE
 from reward_model.run_directory.settings import RewardModelConfig
 from reward_model.run_directory.writing import begin_run, write_run
@@ -83,7 +83,8 @@ def finish_run(
             grade_levels=sources.grade_levels,
         )
         history = trainer.state.log_history
-        write_run(output, config, _style_head(score, data.scale), fitted, metrics, history)
+        head = None if data.scale is None else StyleHead.of(RESPONSE_FEATURES, score, data.scale)
+        write_run(output, config, head, fitted, metrics, history)
         write_submission(Path(output, HELD_OUT), held_out.battles["id"], np.exp(log_probs))
     trainer.accelerator.wait_for_everyone()
     return metrics
@@ -125,21 +126,3 @@ def doubt(metrics: Mapping[str, Any]) -> str | None:
     if STYLE_ALONE in metrics and metrics["log_loss"] >= metrics[STYLE_ALONE]:
         return f"warning: this model is no better than style alone ({metrics[STYLE_ALONE]:.4f}): it has not learned to read"
     return None
-
-
-def _style_head(score: Mapping[str, np.ndarray], scale: StyleScale | None) -> StyleHead | None:
-    if scale is None:
-        return None
-    return StyleHead(
-        features=RESPONSE_FEATURES,
-        style_reward=score["style_reward"],
-        style_tie=score["style_tie"],
-        style_similarity=score["style_similarity"],
-        side_mean=scale.side.mean,
-        side_scale=scale.side.spread,
-        pair_mean=scale.pair.mean,
-        pair_scale=scale.pair.spread,
-        difference_reach=scale.reach.difference,
-        pair_low=scale.reach.pair_low,
-        pair_high=scale.reach.pair_high,
-    )

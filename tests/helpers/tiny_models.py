@@ -38,6 +38,22 @@ def tiny_llama(tokenizer: Any, *, seed: int = 0, **sizes: Any) -> LlamaForSequen
     return LlamaForSequenceClassification(LlamaConfig(vocab_size=len(tokenizer), **SIZES | sizes))
 
 
+def write_stock_llama(
+    folder: Path,
+    *,
+    template: str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+    pad: str | None = "<pad>",
+) -> Path:
+    """A one-label reward model as strangers publish one, with a chat template; returns the folder."""
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template, tokenizer.pad_token = template, pad
+    tokenizer.save_pretrained(folder)
+    model = tiny_llama(tokenizer, max_position_embeddings=2048, initializer_range=0.2)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    return folder
+
+
 def write_backbone(folder: Path, **sizes: Any) -> Path:
     """A model directory of such a Llama and its tokenizer; returns the folder."""
     tokenizer = byte_tokenizer()

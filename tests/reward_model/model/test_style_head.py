@@ -23,17 +23,7 @@ def random_style(seed: int, size: float = 1.0) -> StyleArrays:
 
 def held_head(style: StyleArrays) -> StyleHead:
     """Random weights on the scale of these battles."""
-    scale = StyleScale.of(style)
-    return dataclasses.replace(
-        style_head(),
-        side_mean=scale.side.mean,
-        side_scale=scale.side.spread,
-        pair_mean=scale.pair.mean,
-        pair_scale=scale.pair.spread,
-        difference_reach=scale.reach.difference,
-        pair_low=scale.reach.pair_low,
-        pair_high=scale.reach.pair_high,
-    )
+    return StyleHead.of(RESPONSE_FEATURES, vars(style_head()), StyleScale.of(style))
 
 
 def endless_head(head: StyleHead) -> StyleHead:

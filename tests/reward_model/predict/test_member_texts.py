@@ -17,7 +17,7 @@ from reward_model.predict.stock_rewards import StockScorer
 from reward_model.run_directory.load_model import LoadOptions
 from reward_model.run_directory.settings import BLEND
 from tests.helpers.run_directories import make_run
-from tests.helpers.tiny_models import byte_tokenizer, tiny_llama
+from tests.helpers.tiny_models import write_stock_llama
 
 OPTIONS = MemberOptions(LoadOptions(dtype="float32", device="cpu"))
 TEXTS = ["What is 2 + 2?", "Sing."], ["4.", "La la."], ["5.", "No, **never**."]
@@ -58,14 +58,7 @@ def test_a_blend_without_a_run_has_no_style_to_leave_out(tmp_path: Path) -> None
 
 
 def test_a_stock_model_has_the_rewards_of_its_own_card(tmp_path: Path) -> None:
-    tokenizer = byte_tokenizer()
-    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-    tokenizer.pad_token = "<pad>"
-    tokenizer.save_pretrained(tmp_path)
-    stock = tiny_llama(tokenizer, max_position_embeddings=2048, initializer_range=0.2)
-    stock.config.pad_token_id = tokenizer.pad_token_id
-    stock.save_pretrained(tmp_path)
-    model = opened(tmp_path)
+    model = opened(write_stock_llama(tmp_path))
     expected, _ = StockScorer(str(tmp_path), device="cpu", dtype="float32").rewards(
         [[prompt] for prompt in TEXTS[0]], [[response] for response in TEXTS[1]]
     )

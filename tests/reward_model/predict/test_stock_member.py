@@ -33,7 +33,7 @@ from reward_model.publish.export import export
 from reward_model.run_directory.load_model import LoadOptions
 from reward_model.run_directory.stock import read_wrapped
 from tests.helpers.made_battles import write_sample
-from tests.helpers.tiny_models import SIZES, byte_tokenizer, tiny_llama
+from tests.helpers.tiny_models import SIZES, byte_tokenizer, tiny_llama, write_stock_llama
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
 TALK = [(["What is 2 + 2?"], ["4."]), (["Hi?", "And now?"], ["Hello.", "Bye, then."]), (["Sing."], ["La la la."])]
@@ -41,12 +41,7 @@ OPTIONS = MemberOptions(LoadOptions(dtype="float32", device="cpu"))
 
 
 def stock_llama(folder: Path, *, pad: str | None = "<pad>", **changes: Any) -> Path:
-    tokenizer = byte_tokenizer()
-    tokenizer.chat_template, tokenizer.pad_token = TEMPLATE, pad
-    tokenizer.save_pretrained(folder)
-    model = tiny_llama(tokenizer, max_position_embeddings=2048, initializer_range=0.2)
-    model.config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(folder)
+    write_stock_llama(folder, template=TEMPLATE, pad=pad)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
     return folder

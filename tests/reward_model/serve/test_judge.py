@@ -19,7 +19,7 @@ from reward_model.serve.judge import ModelJudge, Row, open_served
 from tests.helpers.commands import SAMPLE
 from tests.helpers.run_directories import make_run
 from tests.helpers.served import serving
-from tests.helpers.tiny_models import byte_tokenizer, tiny_llama
+from tests.helpers.tiny_models import write_stock_llama
 
 OPTIONS = MemberOptions(LoadOptions(dtype="float32", device="cpu"))
 PROMPTS, FIRST, SECOND = ["What is 2 + 2?", "Sing."], ["4.", "La la."], ["5.", "No, **never**."]
@@ -58,14 +58,7 @@ def test_a_judge_of_battles_only(kind: str, judge: ModelJudge, tmp_path: Path) -
 
 
 def test_a_stock_model_without_a_tie_link_has_rewards_only(tmp_path: Path) -> None:
-    tokenizer = byte_tokenizer()
-    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-    tokenizer.pad_token = "<pad>"
-    tokenizer.save_pretrained(tmp_path)
-    model = tiny_llama(tokenizer, max_position_embeddings=2048, initializer_range=0.2)
-    model.config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(tmp_path)
-    served = open_served(str(tmp_path), OPTIONS)
+    served = open_served(str(write_stock_llama(tmp_path)), OPTIONS)
     assert served.has_rewards and not served.has_probabilities
     expected, _ = StockScorer(str(tmp_path), device="cpu", dtype="float32").rewards(
         [[p] for p in PROMPTS], [[r] for r in FIRST]
